@@ -166,7 +166,7 @@ func TestDownAndUpAgain(t *testing.T) {
 	if err := netlink.LinkSetUp(b); err != nil {
 		t.Fatal(err)
 	}
-	waitOperational(t, "a0")
+	nstest.WaitOperational(t, "a0")
 	if err := from.Send(make([]byte, heartbeatSize)); err != nil {
 		t.Fatal(err)
 	}
@@ -209,18 +209,6 @@ func TestOpenRejects(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
-}
-
-func waitOperational(t *testing.T, name string) {
-	t.Helper()
-	for range 100 {
-		l, err := netlink.LinkByName(name)
-		if err == nil && l.Attrs().OperState == netlink.OperUp {
-			return
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	t.Fatalf("%s does not come up", name)
 }
 
 func frame(src net.HardwareAddr, etherType uint16, payload string) []byte {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -58,7 +59,7 @@ func Enter(t testing.TB) {
 	}
 }
 
-// Veth makes a pair of connected interfaces, both up, in the namespace the goroutine is in.
+// Veth makes a pair of connected interfaces, both up and with carrier, in the namespace the goroutine is in.
 func Veth(t testing.TB, name, peer string) (netlink.Link, netlink.Link) {
 	t.Helper()
 	attrs := netlink.NewLinkAttrs()
@@ -66,7 +67,24 @@ func Veth(t testing.TB, name, peer string) (netlink.Link, netlink.Link) {
 	if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: peer}); err != nil {
 		t.Fatalf("add veth %s-%s: %v", name, peer, err)
 	}
-	return Up(t, name), Up(t, peer)
+	Up(t, name)
+	Up(t, peer)
+	return WaitOperational(t, name), WaitOperational(t, peer)
+}
+
+// WaitOperational waits until an interface has carrier and returns it. Before that the kernel
+// drops what is sent without a word: the queueing discipline is still noop.
+func WaitOperational(t testing.TB, name string) netlink.Link {
+	t.Helper()
+	for range 250 {
+		link, err := netlink.LinkByName(name)
+		if err == nil && link.Attrs().OperState == netlink.OperUp {
+			return link
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Fatalf("%s does not come up", name)
+	return nil
 }
 
 // Up sets an interface up and returns it.
