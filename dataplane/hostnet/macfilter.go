@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hostnet
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"unsafe"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// AddMACFilter makes the interface receive frames for mac beside those for its own address, until
+// RemoveMACFilter, also while no agent runs.
+//
+// A multicast address goes in by SIOCADDMULTI, which the kernel keeps as one "global" use apart from
+// the counted uses of sockets and protocols (net/core/dev_addr_lists.c): adding twice counts once,
+// and removing takes away that use alone. A unicast address goes into the device's list by way of an
+// exclusive bridge "self" entry, which is a single one as well.
+func AddMACFilter(iface Interface, mac net.HardwareAddr) error {
+	err := changeMACFilter(iface, mac, true)
+	if err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("add %s to the receive filter of %s: %w", mac, iface.Name, err)
+	}
+	return nil
+}
+
+// RemoveMACFilter undoes AddMACFilter, and does nothing if that was not called or the interface is gone.
+func RemoveMACFilter(iface Interface, mac net.HardwareAddr) error {
+	err := changeMACFilter(iface, mac, false)
+	for _, gone := range []error{unix.ENOENT, unix.EADDRNOTAVAIL, unix.ENODEV, unix.ENXIO} {
+		if errors.Is(err, gone) {
+			return nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("remove %s from the receive filter of %s: %w", mac, iface.Name, err)
+	}
+	return nil
+}
+
+func changeMACFilter(iface Interface, mac net.HardwareAddr, add bool) error {
+	switch {
+	case len(mac) != 6:
+		return fmt.Errorf("%w: no Ethernet address", unix.EINVAL)
+	case mac[0]&1 == 1 && add:
+		return multicastFilter(iface.Name, mac, unix.SIOCADDMULTI)
+	case mac[0]&1 == 1:
+		return multicastFilter(iface.Name, mac, unix.SIOCDELMULTI)
+	}
+	entry := &netlink.Neigh{
+		LinkIndex: iface.Index, Family: unix.AF_BRIDGE, HardwareAddr: mac,
+		Flags: netlink.NTF_SELF, State: netlink.NUD_PERMANENT,
+	}
+	if add {
+		return netlink.NeighAdd(entry)
+	}
+	return netlink.NeighDel(entry)
+}
+
+// hardwareAddressRequest is struct ifreq with ifr_hwaddr.
+type hardwareAddressRequest struct {
+	name   [unix.IFNAMSIZ]byte
+	family uint16 // AF_UNSPEC: the address is one of the device's own kind
+	addr   [14]byte
+	_      [8]byte
+}
+
+func multicastFilter(name string, mac net.HardwareAddr, request uintptr) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open socket: %w", err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	var req hardwareAddressRequest
+	copy(req.name[:unix.IFNAMSIZ-1], name)
+	copy(req.addr[:], mac)
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(unsafe.Pointer(&req))); errno != 0 {
+		return errno
+	}
+	return nil
+}
