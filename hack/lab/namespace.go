@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// Enter makes the running program one that works in the lab: environment, and
+// network namespace where the lab is isolated. For the latter the program is
+// executed anew with its arguments, because a namespace is a thread's property;
+// it then returns at once. Call it first in main.
+func (l *Lab) Enter() error {
+	for _, kv := range l.Environ() {
+		if name, value, ok := cut(kv); ok {
+			if err := os.Setenv(name, value); err != nil {
+				return err
+			}
+		}
+	}
+	inside, err := l.inside()
+	if err != nil || inside {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	return l.replaceProcess(self, os.Args)
+}
+
+// Exec replaces the running program by another, in the lab.
+func (l *Lab) Exec(program string, args []string) error {
+	if err := l.Enter(); err != nil {
+		return err
+	}
+	return l.replaceProcess(program, args)
+}
+
+// replaceProcess executes a program in the lab's namespace. execve keeps the
+// namespaces of the thread that calls it, and ends all others.
+func (l *Lab) replaceProcess(program string, args []string) error {
+	runtime.LockOSThread()
+	if l.Isolated {
+		f, err := os.Open(l.namespacePath())
+		if err != nil {
+			return fmt.Errorf("the lab's network namespace: %w", err)
+		}
+		defer f.Close()
+		if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("enter network namespace %s: %w", l.namespacePath(), err)
+		}
+	}
+	if err := unix.Exec(program, args, os.Environ()); err != nil {
+		return fmt.Errorf("execute %s: %w", program, err)
+	}
+	return nil
+}
+
+// inside tells whether this process is where the nodes' network is.
+func (l *Lab) inside() (bool, error) {
+	if !l.Isolated {
+		return true, nil
+	}
+	own, err := os.Stat("/proc/self/ns/net")
+	if err != nil {
+		return false, err
+	}
+	lab, err := os.Stat(l.namespacePath())
+	if err != nil {
+		return false, fmt.Errorf("the lab's network namespace: %w (is the cluster up?)", err)
+	}
+	return os.SameFile(own, lab), nil
+}
+
+// namespacePath is where iproute2 looks for named network namespaces.
+func (l *Lab) namespacePath() string { return filepath.Join("/run/netns", l.Name) }
+
+// makeNamespace makes the network namespace, if it is not there.
+func (l *Lab) makeNamespace(ctx context.Context) error {
+	switch fileSystem(l.namespacePath()) {
+	case unix.NSFS_MAGIC:
+	default: // a plain file: what a reboot leaves where /run is on a disk
+		if err := removeFile(l.namespacePath()); err != nil {
+			return err
+		}
+		fallthrough
+	case 0:
+		if err := run(ctx, "ip", "netns", "add", l.Name); err != nil {
+			return err
+		}
+	}
+	return run(ctx, "ip", "-n", l.Name, "link", "set", "lo", "up")
+}
+
+func (l *Lab) removeNamespace(ctx context.Context) error {
+	if _, err := os.Stat(l.namespacePath()); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return run(ctx, "ip", "netns", "delete", l.Name)
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Reset removes all that an isolated lab keeps on the machine, whatever state it
+// is in: containers, engine's store, namespace, kernel settings. Nothing is left
+// but caches that are not the lab's own. Call it from outside the namespace.
+func (l *Lab) Reset(ctx context.Context) error {
+	if !l.Isolated {
+		return l.Forget()
+	}
+	return errors.Join(
+		l.endContainers(),
+		l.removeNamespace(ctx),
+		l.restoreSysctls(),
+		removeTree(l.runDir()),
+		removeTree(l.Dir()),
+	)
+}
+
+// endContainers kills every process in the control groups of this lab's own
+// containers, without the engine, which may be of another opinion.
+func (l *Lab) endContainers() error {
+	layers, err := os.ReadDir(l.enginePath("storage", "overlay-containers"))
+	if err != nil {
+		return nil // no store, no containers
+	}
+	var errs []error
+	for _, entry := range layers {
+		if !entry.IsDir() {
+			continue
+		}
+		id := entry.Name()
+		groups, err := filepath.Glob("/sys/fs/cgroup/*/libpod_parent/libpod-*" + id)
+		if err != nil {
+			return err
+		}
+		for _, group := range groups {
+			errs = append(errs, killGroup(group), removeGroups(group))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// killGroup kills the processes of a control group and of those below it.
+func killGroup(group string) error {
+	return filepath.WalkDir(group, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.Name() != "cgroup.procs" {
+			return ignoreGone(err)
+		}
+		pids, err := os.ReadFile(path)
+		if err != nil {
+			return ignoreGone(err)
+		}
+		for _, word := range strings.Fields(string(pids)) {
+			var pid int
+			if _, err := fmt.Sscan(word, &pid); err == nil && pid > 1 {
+				_ = unix.Kill(pid, unix.SIGKILL) // gone already is as good
+			}
+		}
+		return nil
+	})
+}
+
+// removeGroups removes a control group's folders, the deepest first: the engine
+// leaves empty ones behind.
+func removeGroups(group string) error {
+	var folders []string
+	err := filepath.WalkDir(group, func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			folders = append(folders, path)
+		}
+		return ignoreGone(err)
+	})
+	for _, folder := range slices.Backward(folders) {
+		_ = unix.Rmdir(folder) // processes may take a moment to be gone; an empty group does no harm
+	}
+	return err
+}
+
+func ignoreGone(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// removeTree removes a folder, after unmounting what a container's end left
+// mounted below it.
+func removeTree(dir string) error {
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return err
+	}
+	var below []string
+	for line := range strings.Lines(string(mounts)) {
+		const mountPoint = 4
+		fields := strings.Fields(line)
+		if len(fields) > mountPoint && strings.HasPrefix(fields[mountPoint], dir+"/") {
+			below = append(below, fields[mountPoint])
+		}
+	}
+	for _, mount := range slices.Backward(below) {
+		if err := unix.Unmount(mount, unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("unmount %s: %w", mount, err)
+		}
+	}
+	return os.RemoveAll(dir)
+}
