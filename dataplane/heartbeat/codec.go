@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package heartbeat
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
+)
+
+// signature of a membership heartbeat. NLB also has 0xC0DE01C0 for identity heartbeats and 0xC0DE01DE for its reliable protocol.
+const (
+	signature = 0xC0DE01BF
+)
+
+// Offsets in the payload, as tshark 4.0.17 decodes them.
+const (
+	offRules     = 44
+	offCurrent   = 176
+	offNew       = 440
+	offIdle      = 704
+	offReady     = 968
+	offWeights   = 1232
+	offExtension = 1364
+	offMAC       = Size - MACSize
+)
+
+const (
+	extensionMagic   = 0x424C574B // "KWLB" on the wire
+	extensionVersion = 1
+)
+
+// Errors of Unmarshal.
+var (
+	// ErrSize: the payload is shorter than a heartbeat.
+	ErrSize = errors.New("payload is too short for a heartbeat")
+	// ErrForeign: the payload is no heartbeat of kube-wlbs, for instance one of Windows hosts or of an Xbox adapter.
+	ErrForeign = errors.New("not a heartbeat of kube-wlbs")
+	// ErrVersion: the sender speaks a later version of the extension.
+	ErrVersion = errors.New("unknown version of the heartbeat extension")
+	// ErrMalformed: a field is out of its range.
+	ErrMalformed = errors.New("malformed heartbeat")
+)
+
+// MarshalBinary returns the wire form, with room for the authentication code left zero.
+func (m *Message) MarshalBinary() ([]byte, error) { return m.AppendTo(nil), nil }
+
+// AppendTo appends the wire form to b: Size bytes, the last MACSize of them zero.
+func (m *Message) AppendTo(b []byte) []byte {
+	start := len(b)
+	b = append(b, make([]byte, Size)...)
+	m.put(b[start:])
+	return b
+}
+
+func (m *Message) put(b []byte) {
+	le := binary.LittleEndian
+	le.PutUint32(b[0:], signature)
+	le.PutUint32(b[4:], Version)
+	le.PutUint32(b[8:], uint32(m.HostID))
+	copy(b[12:], m.ClusterIP[:])
+	copy(b[16:], m.HostIP[:])
+	le.PutUint16(b[20:], uint16(m.HostID))
+	le.PutUint16(b[22:], uint16(m.DefaultHost))
+	le.PutUint16(b[24:], uint16(m.Phase))
+	le.PutUint16(b[26:], m.RuleCount)
+	le.PutUint32(b[28:], m.HostCode)
+	le.PutUint32(b[32:], m.PacketsHandled)
+	le.PutUint32(b[36:], m.Teaming)
+	for i := range bucket.Slots {
+		le.PutUint32(b[offRules+4*i:], uint32(m.Rules[i]))
+		le.PutUint64(b[offCurrent+8*i:], uint64(m.Current[i]))
+		le.PutUint64(b[offNew+8*i:], uint64(m.New[i]))
+		le.PutUint64(b[offIdle+8*i:], uint64(m.Idle[i]))
+		le.PutUint64(b[offReady+8*i:], uint64(m.Ready[i]))
+		le.PutUint32(b[offWeights+4*i:], m.Weights[i])
+	}
+	m.Extension.put(b[offExtension:offMAC])
+}
+
+func (e *Extension) put(b []byte) {
+	le := binary.LittleEndian
+	le.PutUint32(b[0:], extensionMagic)
+	b[4], b[5] = extensionVersion, e.State
+	le.PutUint16(b[6:], uint16(e.Flags))
+	le.PutUint64(b[8:], e.Incarnation)
+	le.PutUint64(b[16:], e.Sequence)
+	le.PutUint32(b[24:], uint32(e.Heard))
+	le.PutUint32(b[28:], uint32(e.View))
+	le.PutUint32(b[32:], e.Committed.Number)
+	b[36], b[37], b[38], b[39] = e.Committed.Leader, e.Round.Leader, e.Cause, e.StallReason
+	le.PutUint32(b[40:], e.Round.Number)
+	le.PutUint32(b[44:], uint32(e.RoundView))
+	le.PutUint64(b[48:], e.RoundInputs)
+	le.PutUint32(b[56:], e.RoundResult)
+	le.PutUint32(b[60:], e.Highest)
+	le.PutUint64(b[64:], e.InForce)
+	le.PutUint64(b[72:], e.Offered)
+	le.PutUint32(b[80:], e.OfferedGeneration)
+	le.PutUint32(b[84:], e.TimeoutMillis)
+	le.PutUint32(b[88:], e.HoldMillis)
+	le.PutUint32(b[92:], uint32(e.HoldsHeard))
+	le.PutUint32(b[96:], e.HostKey)
+	le.PutUint32(b[100:], e.ClusterKey)
+	le.PutUint32(b[104:], e.SYNs)
+	le.PutUint32(b[108:], e.Handshakes)
+}
+
+// Unmarshal decodes a payload, which may be padded at its end. It accepts every payload that AppendTo can make, takes any
+// input without panicking, and does not check the authentication code: see Verify.
+func Unmarshal(b []byte) (Message, error) {
+	var m Message
+	if len(b) < Size {
+		return m, fmt.Errorf("%w: %d bytes of %d", ErrSize, len(b), Size)
+	}
+	b = b[:Size]
+	le := binary.LittleEndian
+	if le.Uint32(b) != signature || le.Uint32(b[offExtension:]) != extensionMagic {
+		return m, ErrForeign
+	}
+	if v := b[offExtension+4]; v != extensionVersion {
+		return m, fmt.Errorf("%w: %d", ErrVersion, v)
+	}
+	if id := le.Uint32(b[8:]); id < 1 || id > MaxHosts || uint32(le.Uint16(b[20:])) != id || le.Uint16(b[22:]) > MaxHosts {
+		return m, fmt.Errorf("%w: host ID %d", ErrMalformed, id)
+	}
+	m.get(b)
+	return m, m.validate()
+}
+
+func (m *Message) get(b []byte) {
+	le := binary.LittleEndian
+	m.HostID = uint8(le.Uint32(b[8:]))
+	copy(m.ClusterIP[:], b[12:])
+	copy(m.HostIP[:], b[16:])
+	m.DefaultHost = uint8(le.Uint16(b[22:]))
+	m.Phase = Phase(le.Uint16(b[24:]))
+	m.RuleCount = le.Uint16(b[26:])
+	m.HostCode = le.Uint32(b[28:])
+	m.PacketsHandled = le.Uint32(b[32:])
+	m.Teaming = le.Uint32(b[36:])
+	for i := range bucket.Slots {
+		m.Rules[i] = Rule(le.Uint32(b[offRules+4*i:]))
+		m.Current[i] = bucket.Map(le.Uint64(b[offCurrent+8*i:]))
+		m.New[i] = bucket.Map(le.Uint64(b[offNew+8*i:]))
+		m.Idle[i] = bucket.Map(le.Uint64(b[offIdle+8*i:]))
+		m.Ready[i] = bucket.Map(le.Uint64(b[offReady+8*i:]))
+		m.Weights[i] = le.Uint32(b[offWeights+4*i:])
+	}
+	m.Extension.get(b[offExtension:offMAC])
+}
+
+func (e *Extension) get(b []byte) {
+	le := binary.LittleEndian
+	e.State = b[5]
+	e.Flags = Flags(le.Uint16(b[6:]))
+	e.Incarnation = le.Uint64(b[8:])
+	e.Sequence = le.Uint64(b[16:])
+	e.Heard = Set(le.Uint32(b[24:]))
+	e.View = Set(le.Uint32(b[28:]))
+	e.Committed = Round{Number: le.Uint32(b[32:]), Leader: b[36]}
+	e.Round = Round{Number: le.Uint32(b[40:]), Leader: b[37]}
+	e.Cause, e.StallReason = b[38], b[39]
+	e.RoundView = Set(le.Uint32(b[44:]))
+	e.RoundInputs = le.Uint64(b[48:])
+	e.RoundResult = le.Uint32(b[56:])
+	e.Highest = le.Uint32(b[60:])
+	e.InForce = le.Uint64(b[64:])
+	e.Offered = le.Uint64(b[72:])
+	e.OfferedGeneration = le.Uint32(b[80:])
+	e.TimeoutMillis = le.Uint32(b[84:])
+	e.HoldMillis = le.Uint32(b[88:])
+	e.HoldsHeard = Set(le.Uint32(b[92:]))
+	e.HostKey = le.Uint32(b[96:])
+	e.ClusterKey = le.Uint32(b[100:])
+	e.SYNs = le.Uint32(b[104:])
+	e.Handshakes = le.Uint32(b[108:])
+}
+
+// validate rejects values that no sender of this version writes.
+func (m *Message) validate() error {
+	if m.Committed.Leader > MaxHosts || m.Round.Leader > MaxHosts {
+		return fmt.Errorf("%w: leader %d or %d", ErrMalformed, m.Committed.Leader, m.Round.Leader)
+	}
+	for i := range bucket.Slots {
+		if (m.Current[i] | m.New[i] | m.Idle[i] | m.Ready[i]).Minus(bucket.All) != 0 {
+			return fmt.Errorf("%w: bucket out of range in slot %d", ErrMalformed, i)
+		}
+	}
+	return nil
+}
