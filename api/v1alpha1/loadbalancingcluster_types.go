@@ -300,7 +300,7 @@ type Dataplane struct {
 // LoadBalancingClusterSpec is what the user wants.
 // +kubebuilder:validation:XValidation:rule="(has(self.mode) ? self.mode : 'Multicast') == (has(oldSelf.mode) ? oldSelf.mode : 'Multicast')",message="mode is immutable because it gives the cluster MAC that clients and routers know: create another LoadBalancingCluster instead"
 // +kubebuilder:validation:XValidation:rule="self.virtualIPs[0] == oldSelf.virtualIPs[0]",message="the primary virtual IP, the first of virtualIPs, is immutable because it gives the cluster MAC that clients and routers know: append other virtual IPs, or create another LoadBalancingCluster"
-// +kubebuilder:validation:XValidation:rule="!has(self.portRules) || self.portRules.all(r, !has(r.virtualIP) || r.virtualIP in self.virtualIPs)",messageExpression="'the virtualIP of a port rule must be one of virtualIPs, written as there: add it to virtualIPs or change the rule ' + self.portRules.filter(r, has(r.virtualIP) && !(r.virtualIP in self.virtualIPs)).map(r, r.name).join(', ')",message="the virtualIP of a port rule must be one of virtualIPs, written as there"
+// +kubebuilder:validation:XValidation:rule="!has(self.portRules) || self.portRules.all(r, !has(r.virtualIP) || r.virtualIP in self.virtualIPs)",message="the virtualIP of a port rule must be one of virtualIPs, written as there: add it to virtualIPs or correct the rule"
 // +kubebuilder:validation:XValidation:rule="!has(self.hosts) || self.hosts.all(h, !has(h.rules) || h.rules.all(r, has(self.portRules) ? self.portRules.exists(p, p.name == r.name) : r.name == 'all'))",message="hosts[].rules[].name must be the name of a rule in portRules, or 'all' where portRules is unset: correct the name or add the rule"
 type LoadBalancingClusterSpec struct {
 	// mode selects the cluster MAC, the address that clients send to; w.x.y.z is the primary virtual IP:
@@ -352,7 +352,7 @@ type LoadBalancingClusterSpec struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
-	// +kubebuilder:validation:XValidation:rule="self.all(a, self.all(b, a.name == b.name || a.ports.to < b.ports.from || b.ports.to < a.ports.from || (has(a.virtualIP) ? a.virtualIP : '') != (has(b.virtualIP) ? b.virtualIP : '') || (has(a.protocol) && has(b.protocol) && a.protocol != b.protocol && a.protocol != 'Both' && b.protocol != 'Both')))",messageExpression="'port ranges of rules for the same virtual IP and protocol must not overlap: change ports, protocol or virtualIP of the rules ' + self.filter(a, self.exists(b, a.name != b.name && a.ports.to >= b.ports.from && b.ports.to >= a.ports.from && (has(a.virtualIP) ? a.virtualIP : '') == (has(b.virtualIP) ? b.virtualIP : '') && (!has(a.protocol) || !has(b.protocol) || a.protocol == b.protocol || a.protocol == 'Both' || b.protocol == 'Both'))).map(a, a.name).join(', ')",message="port ranges of rules for the same virtual IP and protocol must not overlap: change ports, protocol or virtualIP of one of them"
+	// +kubebuilder:validation:XValidation:rule="self.all(a, self.all(b, a.name == b.name || a.ports.to < b.ports.from || b.ports.to < a.ports.from || (has(a.virtualIP) ? a.virtualIP : '') != (has(b.virtualIP) ? b.virtualIP : '') || (has(a.protocol) && has(b.protocol) && a.protocol != b.protocol && a.protocol != 'Both' && b.protocol != 'Both')))",message="port ranges of rules for the same virtual IP and protocol must not overlap: change the ports, protocol or virtualIP of one of them"
 	PortRules []PortRule `json:"portRules,omitempty"`
 
 	// hosts holds settings of single nodes, one entry a node; nodes that are not listed have the defaults.
@@ -361,7 +361,7 @@ type LoadBalancingClusterSpec struct {
 	// +listMapKey=nodeName
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
-	// +kubebuilder:validation:XValidation:rule="self.all(a, !has(a.hostID) || self.exists_one(b, has(b.hostID) && b.hostID == a.hostID))",messageExpression="'each hostID may be given to one host: change the hostID of ' + self.filter(a, has(a.hostID) && !self.exists_one(b, has(b.hostID) && b.hostID == a.hostID)).map(a, a.nodeName).join(' or ')",message="each hostID may be given to one host: change one of them"
+	// +kubebuilder:validation:XValidation:rule="self.all(a, !has(a.hostID) || self.exists_one(b, has(b.hostID) && b.hostID == a.hostID))",message="each hostID may be given to one host: change one of them"
 	Hosts []HostConfig `json:"hosts,omitempty"`
 
 	// heartbeat holds the timing of the heartbeats, equal on all hosts.
