@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package filter
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
+)
+
+// Apply puts t in force. The switch is atomic: a packet is judged by the former table or by
+// t, never by parts of both.
+func (f *Filter) Apply(t Table) error {
+	c, err := compile(&t)
+	if err != nil {
+		return fmt.Errorf("filter: epoch %d: %w", t.Epoch, err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	held := f.heldUnder(c)
+	f.state.commit(c, &held)
+	f.compiled, f.held, f.applied = c, held, Now()
+	if !f.pending {
+		return nil
+	}
+	if err := f.install(); err != nil {
+		return fmt.Errorf("filter: replace programs: %w", err)
+	}
+	f.pending = false
+	return nil
+}
+
+// heldUnder returns in which buckets connections of earlier epochs may be, once c is in
+// force. A change of ports or affinity moves connections to other slots and buckets: until
+// the next sweep it may be any.
+func (f *Filter) heldUnder(c *compiled) bucket.Table {
+	var held bucket.Table
+	for i := range held {
+		held[i] = bucket.All
+		if f.compiled != nil && c.sameMapping(f.compiled) {
+			held[i] = f.held[i] | f.compiled.table.Slots[i].Own
+		}
+	}
+	return held
+}
+
+// SetBusy replaces the Busy buckets of the table in force, of which those that are not own
+// do not matter.
+func (f *Filter) SetBusy(busy bucket.Table) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.compiled == nil {
+		return fmt.Errorf("filter: set busy buckets: no table is in force")
+	}
+	policy := f.state.active()
+	for i := range busy {
+		slot := &f.compiled.table.Slots[i]
+		slot.Busy = busy[i]
+		storeBusy(&policy.Slots[i], slot)
+	}
+	return nil
+}
+
+// RenewLease lets the filter accept until the given time of CLOCK_MONOTONIC, see Now. The
+// programs notice its end with the next tick of the kernel's timer (1 to 10 ms).
+func (f *Filter) RenewLease(until time.Duration) error {
+	if until < 0 {
+		return fmt.Errorf("filter: lease until %s", until)
+	}
+	f.state.setLease(until)
+	return nil
+}
+
+// Revoke ends the lease: from the next packet on, nothing is accepted.
+func (f *Filter) Revoke() error { return f.RenewLease(0) }
+
+// inForce returns the table in force, nil before the first Apply, and since when it is.
+func (f *Filter) inForce() (*compiled, time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.compiled, f.applied
+}
+
+// setHeld narrows down where connections of earlier epochs are, unless there was another
+// Apply after the sweep that found out began.
+func (f *Filter) setHeld(c *compiled, tracked *bucket.Table) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c == nil || f.compiled != c {
+		return
+	}
+	policy := f.state.active()
+	for i := range tracked {
+		slot := &c.table.Slots[i]
+		f.held[i] = tracked[i].Minus(slot.Own)
+		storeHeld(&policy.Slots[i], slot, f.held[i])
+	}
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#ifndef WLBS_ARP_H
+#define WLBS_ARP_H
+
+#include <linux/pkt_cls.h>
+#include "config.h"
+#include "count.h"
+#include "policy.h"
+
+/* <linux/if_arp.h> needs the C library. */
+#define ARPHRD_ETHER 1
+#define ARPOP_REQUEST 1
+#define ARPOP_REPLY 2
+
+struct arp_ipv4 {
+	__be16 hardware;
+	__be16 network;
+	__u8 hardware_len;
+	__u8 network_len;
+	__be16 op;
+	__u8 sender_mac[ETH_ALEN];
+	__u8 sender_ip[4];
+	__u8 target_mac[ETH_ALEN];
+	__u8 target_ip[4];
+} __attribute__((packed));
+
+static __always_inline void copy_mac(void *to, const void *from)
+{
+	__builtin_memcpy(to, from, ETH_ALEN);
+}
+
+static __always_inline void copy_const_mac(__u8 *to, const volatile __u8 *from)
+{
+	int i;
+
+	for (i = 0; i < ETH_ALEN; i++)
+		to[i] = from[i];
+}
+
+static __always_inline bool is_cluster_mac(const __u8 *mac)
+{
+	__u8 differ = 0;
+	int i;
+
+	for (i = 0; i < ETH_ALEN; i++)
+		differ |= mac[i] ^ cluster_mac[i];
+	return !differ;
+}
+
+static __always_inline bool is_vip_v4(struct policy *policy, const __u8 *address)
+{
+	__be32 value;
+
+	__builtin_memcpy(&value, address, sizeof(value));
+	return find_vip(policy, 0, mapped_lo(value)) != NULL;
+}
+
+static __always_inline struct arp_ipv4 *parse_arp(const struct frame *f)
+{
+	struct arp_ipv4 *arp = f->data + ETH_HLEN;
+
+	if ((void *)(arp + 1) > f->end)
+		return NULL;
+	if (arp->hardware != bpf_htons(ARPHRD_ETHER) || arp->network != bpf_htons(ETH_P_IP) ||
+	    arp->hardware_len != ETH_ALEN || arp->network_len != 4)
+		return NULL;
+	return arp;
+}
+
+/* Every host gives the same answer. The Ethernet source is the NIC's own address: a
+ * switch that learned the cluster MAC would send all traffic to one port (KB Q193602). */
+static __always_inline int answer_arp(struct __sk_buff *skb, const struct frame *f, struct arp_ipv4 *arp)
+{
+	struct ethhdr *eth = f->data;
+	__u8 vip[4];
+
+	__builtin_memcpy(vip, arp->target_ip, sizeof(vip));
+	arp->op = bpf_htons(ARPOP_REPLY);
+	copy_mac(eth->h_dest, arp->sender_mac);
+	copy_const_mac(eth->h_source, host_mac);
+	copy_mac(arp->target_mac, arp->sender_mac);
+	__builtin_memcpy(arp->target_ip, arp->sender_ip, sizeof(vip));
+	copy_const_mac(arp->sender_mac, cluster_mac);
+	__builtin_memcpy(arp->sender_ip, vip, sizeof(vip));
+	/* XDP_TX is no alternative: veth drops it unless its peer runs NAPI with XDP room. */
+	return bpf_redirect(skb->ifindex, 0);
+}
+
+/* The kernel never sees a request for a virtual IP: it would answer with the NIC's MAC. */
+static __always_inline int ingress_arp(struct __sk_buff *skb, const struct frame *f)
+{
+	struct policy *policy = policy_in_force();
+	struct arp_ipv4 *arp = parse_arp(f);
+
+	if (!arp)
+		return TCX_NEXT;
+	if (is_vip_v4(policy, arp->sender_ip) && !is_cluster_mac(arp->sender_mac))
+		count(COUNTER_RESOLUTION_CONFLICT);
+	if (arp->op != bpf_htons(ARPOP_REQUEST) || !is_vip_v4(policy, arp->target_ip))
+		return TCX_NEXT;
+	if (__builtin_memcmp(arp->sender_ip, arp->target_ip, 4) == 0)
+		return TCX_DROP; /* an announcement */
+	count(COUNTER_RESOLUTION_ASKED);
+	if (!lease_runs())
+		return TCX_DROP;
+	return answer_arp(skb, f, arp);
+}
+
+/* With the virtual IP on lo, the kernel may use it as the sender of its own requests. The
+ * neighbour would learn this host's MAC for it and send it all traffic. */
+static __always_inline int egress_arp(const struct frame *f)
+{
+	struct arp_ipv4 *arp = parse_arp(f);
+
+	if (!arp || !is_vip_v4(policy_in_force(), arp->sender_ip))
+		return TCX_NEXT;
+	if (!is_cluster_mac(arp->sender_mac)) {
+		copy_const_mac(arp->sender_mac, cluster_mac);
+		count(COUNTER_SENDER_REWRITTEN);
+	}
+	if (arp->op == bpf_htons(ARPOP_REPLY))
+		count(COUNTER_RESOLUTION_ANSWERED);
+	return TCX_NEXT;
+}
+
+#endif

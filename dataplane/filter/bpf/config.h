@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#ifndef WLBS_CONFIG_H
+#define WLBS_CONFIG_H
+
+#include <linux/if_ether.h>
+#include "types.h"
+
+/* Set once, before load. */
+volatile const __u8 cluster_mac[ETH_ALEN];
+volatile const __u8 host_mac[ETH_ALEN];
+/* No XDP program stands before wlbs_ingress: it has to filter as well. */
+volatile const __u8 filter_at_ingress;
+
+/* Never read: they take the types to the generator of the Go code. */
+volatile const enum counter type_counter;
+volatile const enum conn_flag type_conn_flag;
+
+#define ETH_P_HEARTBEAT 0x886F /* MS-NLB */
+
+#endif

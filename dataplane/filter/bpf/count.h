@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#ifndef WLBS_COUNT_H
+#define WLBS_COUNT_H
+
+#include "maps.h"
+
+static __always_inline struct counters *this_cpu_counters(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&counter_table, &zero);
+}
+
+static __always_inline void count_n(enum counter which, __u64 n)
+{
+	struct counters *c = this_cpu_counters();
+
+	if (c)
+		c->stage[which] += n;
+}
+
+static __always_inline void count(enum counter which)
+{
+	count_n(which, 1);
+}
+
+static __always_inline void count_admitted(__u32 queue, __u64 n)
+{
+	struct counters *c = this_cpu_counters();
+
+	if (c)
+		c->admitted[queue & (QUEUES - 1)] += n;
+}
+
+static __always_inline void count_delivered(__u32 queue, __u64 n)
+{
+	struct counters *c = this_cpu_counters();
+
+	if (c)
+		c->delivered[queue & (QUEUES - 1)] += n;
+}
+
+/* Heartbeats are stamped where frames come in, so that "unheard" can be told apart from
+ * "not read by the agent". */
+static __always_inline void count_heartbeat(void)
+{
+	struct counters *c = this_cpu_counters();
+
+	if (!c)
+		return;
+	c->stage[COUNTER_HEARTBEATS]++;
+	c->heartbeat_seen = bpf_ktime_get_coarse_ns();
+}
+
+#endif

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#ifndef WLBS_MAPS_H
+#define WLBS_MAPS_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include "types.h"
+
+/* A global, not a map looked up: its address is an immediate, so a frame that is not for
+ * a virtual IP costs no helper call at all. */
+struct state filter_state;
+
+/* Key: 0. Value: counters of one CPU. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct counters);
+} counter_table SEC(".maps");
+
+/* Key: connection. Value: when seen, how far closed. Never evicts: when it is full, new
+ * connections go on untracked, as in NLB (MaxConnectionDescriptors). */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 262144);
+	__type(key, struct flow);
+	__type(value, struct conn);
+} connections SEC(".maps");
+
+/* Key: connection of which only a SYN, or one segment in mid-stream, was seen. Evicts the
+ * oldest: a SYN flood pushes out half-open connections, never established ones. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 32768);
+	__type(key, struct flow);
+	__type(value, struct conn);
+} half_open SEC(".maps");
+
+#endif

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#ifndef WLBS_TRACK_H
+#define WLBS_TRACK_H
+
+#include "count.h"
+#include "maps.h"
+#include "parse.h"
+
+#define SEEN_GRANULARITY_NS 1000000000ULL
+
+static __always_inline void flow_of(struct flow *flow, __u64 client_hi, __u64 client_lo, __be16 client_port,
+				    __u64 vip_hi, __u64 vip_lo, __be16 vip_port)
+{
+	flow->client[0] = client_hi;
+	flow->client[1] = client_hi >> 32;
+	flow->client[2] = client_lo;
+	flow->client[3] = client_lo >> 32;
+	flow->vip[0] = vip_hi;
+	flow->vip[1] = vip_hi >> 32;
+	flow->vip[2] = vip_lo;
+	flow->vip[3] = vip_lo >> 32;
+	flow->client_port = client_port;
+	flow->vip_port = vip_port;
+}
+
+static __always_inline void flow_inbound(struct flow *flow, const struct packet *p)
+{
+	flow_of(flow, p->src_hi, p->src_lo, p->src_port, p->dst_hi, p->dst_lo, p->dst_port);
+}
+
+static __always_inline void flow_outbound(struct flow *flow, const struct packet *p)
+{
+	flow_of(flow, p->dst_hi, p->dst_lo, p->dst_port, p->src_hi, p->src_lo, p->src_port);
+}
+
+/* KB328626: a connection is over after a FIN of each side, not before; or after a RST. */
+static __always_inline bool is_closing(const struct conn *conn)
+{
+	const __u32 both = CONN_FIN_CLIENT | CONN_FIN_SERVER;
+
+	return (conn->flags & CONN_RST) || (conn->flags & both) == both;
+}
+
+/* A SYN opens something new, so a connection that is closing does not hold it here; its
+ * last acknowledgements it does. */
+static __always_inline bool is_tracked(const struct packet *p, bool syn)
+{
+	struct conn *conn;
+	struct flow flow;
+
+	flow_inbound(&flow, p);
+	conn = bpf_map_lookup_elem(&connections, &flow);
+	if (conn)
+		return !syn || !is_closing(conn);
+	return bpf_map_lookup_elem(&half_open, &flow) != NULL;
+}
+
+static __always_inline void add_flags(struct conn *conn, __u32 flags)
+{
+	__sync_fetch_and_or((__u32 *)&conn->flags, flags);
+}
+
+static __always_inline void touch(struct conn *conn, __u64 now)
+{
+	if (now - conn->seen > SEEN_GRANULARITY_NS)
+		conn->seen = now;
+}
+
+/* Into the connection table first, out of the half-open one second: whoever walks them in
+ * the order half-open, connections misses none. */
+static __always_inline bool promote(struct flow *flow, __u64 now, __u32 flags)
+{
+	struct conn conn = { .seen = now, .flags = flags };
+
+	if (bpf_map_update_elem(&connections, flow, &conn, BPF_NOEXIST)) {
+		count(COUNTER_UNTRACKED);
+		return false;
+	}
+	bpf_map_delete_elem(&half_open, flow);
+	return true;
+}
+
+static __always_inline void open_half(struct flow *flow, __u64 now, __u32 flags)
+{
+	struct conn conn = { .seen = now, .flags = flags };
+
+	bpf_map_update_elem(&half_open, flow, &conn, BPF_ANY);
+}
+
+static __always_inline void track_syn(struct flow *flow, struct conn *conn, __u64 now)
+{
+	struct conn *half;
+
+	count(COUNTER_SYN_DELIVERED);
+	if (conn && !is_closing(conn))
+		return; /* the server answers with a challenge ACK */
+	if (conn)
+		bpf_map_delete_elem(&connections, flow);
+	half = bpf_map_lookup_elem(&half_open, flow);
+	if (half) {
+		count(COUNTER_SYN_REPEATED);
+		half->seen = now;
+		return;
+	}
+	open_half(flow, now, 0);
+}
+
+static __always_inline void track_half_open(struct flow *flow, struct conn *half, __u32 fin, __u64 now)
+{
+	if (half->flags & CONN_MIDSTREAM) {
+		half->seen = now;
+		return; /* the server has to confirm it, see track_server */
+	}
+	if (!(half->flags & CONN_COMPLETED))
+		count(COUNTER_HANDSHAKE_COMPLETED);
+	if (!promote(flow, now, fin)) {
+		half->flags |= CONN_COMPLETED;
+		half->seen = now;
+	}
+}
+
+/* What a client's frame that was let in tells about its connection. */
+static __always_inline void track_client(const struct packet *p)
+{
+	__u64 now = bpf_ktime_get_coarse_ns();
+	__u32 fin = p->tcp_flags & TCP_FIN ? CONN_FIN_CLIENT : 0;
+	struct conn *conn, *half;
+	struct flow flow;
+
+	flow_inbound(&flow, p);
+	conn = bpf_map_lookup_elem(&connections, &flow);
+	if ((p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
+		track_syn(&flow, conn, now);
+		return;
+	}
+	if (conn) {
+		if (is_closing(conn))
+			return;
+		if (p->tcp_flags & TCP_RST)
+			fin = CONN_RST;
+		if (fin && !(conn->flags & fin)) {
+			add_flags(conn, fin);
+			conn->seen = now;
+		}
+		touch(conn, now);
+		return;
+	}
+	half = bpf_map_lookup_elem(&half_open, &flow);
+	if (p->tcp_flags & TCP_RST) {
+		if (half)
+			bpf_map_delete_elem(&half_open, &flow);
+		return;
+	}
+	if (half)
+		track_half_open(&flow, half, fin, now);
+	else if (!fin)
+		open_half(&flow, now, CONN_MIDSTREAM);
+}
+
+static __always_inline void track_server_known(struct conn *conn, __u8 tcp_flags, __u64 now)
+{
+	__u32 flag = tcp_flags & TCP_RST ? CONN_RST : tcp_flags & TCP_FIN ? CONN_FIN_SERVER : 0;
+
+	if (flag) {
+		if (!(conn->flags & flag)) {
+			add_flags(conn, flag);
+			conn->seen = now;
+		}
+		return;
+	}
+	/* The server speaks a while after a RST: it did not believe it (RFC 5961). */
+	if ((conn->flags & CONN_RST) && now - conn->seen > SEEN_GRANULARITY_NS)
+		__sync_fetch_and_and((__u32 *)&conn->flags, ~CONN_RST);
+	if (!is_closing(conn))
+		touch(conn, now);
+}
+
+/* What a frame of the server tells about its connection. */
+static __always_inline void track_server(const struct packet *p)
+{
+	__u64 now = bpf_ktime_get_coarse_ns();
+	struct conn *conn, *half;
+	struct flow flow;
+
+	if (p->tcp_flags & TCP_SYN)
+		return;
+	flow_outbound(&flow, p);
+	conn = bpf_map_lookup_elem(&connections, &flow);
+	if (conn) {
+		track_server_known(conn, p->tcp_flags, now);
+		return;
+	}
+	half = bpf_map_lookup_elem(&half_open, &flow);
+	if (!half)
+		return;
+	if (p->tcp_flags & TCP_RST)
+		bpf_map_delete_elem(&half_open, &flow);
+	else if (half->flags & CONN_MIDSTREAM)
+		promote(&flow, now, p->tcp_flags & TCP_FIN ? CONN_FIN_SERVER : 0);
+}
+
+#endif

@@ -1,0 +1,208 @@
+//go:build ignore
+
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+
+/* One filter for three hooks. Which bucket a client is in, and who may have it, is decided
+ * in verdict.h; this file says what each hook does with the answer. */
+
+#include <stddef.h>
+#include <stdbool.h>
+#include <linux/types.h>
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/pkt_cls.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_endian.h>
+
+#include "tcx.h"
+#include "types.h"
+#include "config.h"
+#include "maps.h"
+#include "count.h"
+#include "hash.h"
+#include "parse.h"
+#include "policy.h"
+#include "track.h"
+#include "verdict.h"
+#include "arp.h"
+#include "nd.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+static __always_inline bool is_heartbeat(const struct frame *f)
+{
+	struct ethhdr *eth = f->data;
+
+	return (void *)(eth + 1) <= f->end && eth->h_proto == bpf_htons(ETH_P_HEARTBEAT);
+}
+
+SEC("xdp.frags")
+int wlbs_xdp(struct xdp_md *ctx)
+{
+	struct frame f = { ctx, (void *)(long)ctx->data, (void *)(long)ctx->data_end, true };
+	struct policy *policy;
+	struct packet p = {};
+	enum counter verdict;
+	struct vip *vip;
+
+	if (!parse_addresses(&f, &p)) {
+		if (is_heartbeat(&f))
+			count_heartbeat();
+		return XDP_PASS;
+	}
+	policy = policy_in_force();
+	vip = find_vip(policy, p.dst_hi, p.dst_lo);
+	if (!vip)
+		return XDP_PASS;
+	parse(&f, &p);
+	verdict = judge(policy, vip, &p);
+	if (verdict != COUNTER_ADMITTED) {
+		count(verdict);
+		return XDP_DROP;
+	}
+	count_admitted(ctx->rx_queue_index, 1);
+	return XDP_PASS;
+}
+
+/* Frames that GRO or GSO keep together count as what they are on the wire. */
+static __always_inline __u32 segments(const struct __sk_buff *skb)
+{
+	return skb->gso_segs ? skb->gso_segs : 1;
+}
+
+/* The stack notes the receive queue plus one. */
+static __always_inline __u32 rx_queue(const struct __sk_buff *skb)
+{
+	return skb->queue_mapping ? skb->queue_mapping - 1 : 0;
+}
+
+/* Headers may be outside of the linear part. */
+#define HEADERS_MAX 256
+
+static __always_inline struct frame linear_frame(struct __sk_buff *skb)
+{
+	__u32 want = skb->len < HEADERS_MAX ? skb->len : HEADERS_MAX;
+
+	if (skb->data_end - skb->data < want)
+		bpf_skb_pull_data(skb, want);
+	return (struct frame){ skb, (void *)(long)skb->data, (void *)(long)skb->data_end, false };
+}
+
+/* deliver hands an admitted frame to the stack. It was sent to the cluster MAC, so its
+ * pkt_type is MULTICAST or OTHERHOST, of which tcp_v4_rcv takes none and says nothing. */
+static __always_inline int deliver(struct __sk_buff *skb, const struct packet *p)
+{
+	if (p->kind == KIND_TCP)
+		track_client(p);
+	count_delivered(rx_queue(skb), segments(skb));
+	if (skb->pkt_type != 0 /* PACKET_HOST */)
+		bpf_skb_change_type(skb, 0);
+	return TCX_NEXT;
+}
+
+static __always_inline int ingress_ip(struct __sk_buff *skb, const struct frame *f)
+{
+	struct policy *policy;
+	struct packet p = {};
+	enum counter verdict;
+	struct vip *vip;
+
+	if (!parse_addresses(f, &p))
+		return TCX_NEXT;
+	policy = policy_in_force();
+	vip = find_vip(policy, p.dst_hi, p.dst_lo);
+	if (!vip)
+		return TCX_NEXT;
+	parse(f, &p);
+	if (filter_at_ingress) {
+		verdict = judge(policy, vip, &p);
+		if (verdict != COUNTER_ADMITTED) {
+			count_n(verdict, segments(skb));
+			return TCX_DROP;
+		}
+		count_admitted(rx_queue(skb), segments(skb));
+	}
+	return deliver(skb, &p);
+}
+
+static __always_inline int ingress_ipv6(struct __sk_buff *skb, const struct frame *f)
+{
+	struct nd_message *nd = parse_nd(f);
+
+	if (!speaks_of_vip(nd))
+		return ingress_ip(skb, f);
+	if (nd->type == ND_SOLICIT)
+		return ingress_solicitation(skb, f, nd);
+	ingress_advertisement(f, nd);
+	return TCX_NEXT;
+}
+
+SEC("tcx/ingress")
+int wlbs_ingress(struct __sk_buff *skb)
+{
+	struct frame f;
+
+	if (skb->vlan_present)
+		return TCX_NEXT; /* another network */
+	switch (skb->protocol) {
+	case bpf_htons(ETH_P_IP):
+		f = linear_frame(skb);
+		return ingress_ip(skb, &f);
+	case bpf_htons(ETH_P_IPV6):
+		f = linear_frame(skb);
+		return ingress_ipv6(skb, &f);
+	case bpf_htons(ETH_P_ARP):
+		f = linear_frame(skb);
+		return ingress_arp(skb, &f);
+	case bpf_htons(ETH_P_HEARTBEAT):
+		if (filter_at_ingress)
+			count_heartbeat();
+	}
+	return TCX_NEXT;
+}
+
+static __always_inline void egress_ip(struct __sk_buff *skb, const struct frame *f)
+{
+	struct packet p = {};
+
+	if (!parse_addresses(f, &p) || !find_vip(policy_in_force(), p.src_hi, p.src_lo))
+		return;
+	count_n(COUNTER_ANSWERED, segments(skb));
+	parse(f, &p);
+	if (p.kind != KIND_TCP)
+		return;
+	if ((p.tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))
+		count(COUNTER_SYN_ACK);
+	if (p.tcp_flags & TCP_RST)
+		count(COUNTER_RST);
+	track_server(&p);
+}
+
+SEC("tcx/egress")
+int wlbs_egress(struct __sk_buff *skb)
+{
+	struct ethhdr *eth;
+	struct frame f;
+
+	if (skb->vlan_present)
+		return TCX_NEXT;
+	f = linear_frame(skb);
+	eth = f.data;
+	if ((void *)(eth + 1) > f.end)
+		return TCX_NEXT;
+	if (is_cluster_mac(eth->h_source)) {
+		count(COUNTER_SOURCE_BLOCKED);
+		return TCX_DROP;
+	}
+	switch (eth->h_proto) {
+	case bpf_htons(ETH_P_ARP):
+		return egress_arp(&f);
+	case bpf_htons(ETH_P_IP):
+		egress_ip(skb, &f);
+		return TCX_NEXT;
+	case bpf_htons(ETH_P_IPV6):
+		egress_ip(skb, &f);
+		return egress_nd(skb, &f);
+	}
+	return TCX_NEXT;
+}

@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package filter
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+	"net/netip"
+	"sync/atomic"
+
+	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
+)
+
+// Twins of types.h. The generated types give the sizes of the tables.
+const (
+	slotAmbiguous = 0xff
+	protocolTCP   = 0
+	protocolUDP   = 1
+	protocols     = 2
+	vipCellsLog2  = 13
+	ports         = 1 << 16
+	pageSize      = 256
+)
+
+// compiled is a Table in the form the programs read.
+type compiled struct {
+	table       Table
+	seed        uint64
+	vips        []netip.Addr
+	indexes     map[netip.Addr]int
+	directory   [][protocols]uint16
+	slotOfAll   [][protocols]uint8
+	directories [][pageSize]uint16
+	pages       [][pageSize]uint8
+
+	knownDirectories map[[pageSize]uint16]uint16
+	knownPages       map[[pageSize]uint8]uint16
+}
+
+// portMap is the slot of every port of one virtual IP.
+type portMap [protocols][ports]uint8
+
+func compile(t *Table) (*compiled, error) {
+	if err := t.Validate(); err != nil {
+		return nil, err
+	}
+	c := &compiled{
+		table:            *t,
+		indexes:          make(map[netip.Addr]int, len(t.VIPs)),
+		knownDirectories: map[[pageSize]uint16]uint16{},
+		knownPages:       map[[pageSize]uint8]uint16{},
+	}
+	for i, vip := range t.VIPs {
+		c.vips = append(c.vips, vip.Unmap())
+		c.indexes[vip.Unmap()] = i
+	}
+	var err error
+	if c.seed, err = findSeed(c.vips); err != nil {
+		return nil, err
+	}
+	return c, c.compilePorts()
+}
+
+func (c *compiled) compilePorts() error {
+	special := make(map[netip.Addr]bool)
+	for _, r := range c.table.Rules {
+		if r.VIP.IsValid() {
+			special[r.VIP.Unmap()] = true
+		}
+	}
+	c.directory = make([][protocols]uint16, len(c.vips))
+	c.slotOfAll = make([][protocols]uint8, len(c.vips))
+	common := -1
+	for i, vip := range c.vips {
+		if !special[vip] && common >= 0 {
+			c.directory[i], c.slotOfAll[i] = c.directory[common], c.slotOfAll[common]
+			continue
+		}
+		if !special[vip] {
+			common = i
+		}
+		if err := c.compileVIP(i, c.portMap(vip)); err != nil {
+			return fmt.Errorf("virtual IP %s: %w", vip, err)
+		}
+	}
+	return nil
+}
+
+func (c *compiled) portMap(vip netip.Addr) *portMap {
+	m := new(portMap)
+	for p := range m {
+		for port := range m[p] {
+			m[p][port] = bucket.DefaultSlot
+		}
+	}
+	for _, special := range []bool{false, true} {
+		for _, r := range c.table.Rules {
+			if r.VIP.IsValid() != special || special && r.VIP.Unmap() != vip {
+				continue
+			}
+			for port := int(r.From); port <= int(r.To); port++ {
+				if r.TCP {
+					m[protocolTCP][port] = r.Slot
+				}
+				if r.UDP {
+					m[protocolUDP][port] = r.Slot
+				}
+			}
+		}
+	}
+	return m
+}
+
+func (c *compiled) compileVIP(index int, m *portMap) error {
+	for p := range m {
+		var directory [pageSize]uint16
+		for i := range directory {
+			page, err := c.page([pageSize]uint8(m[p][i*pageSize:]))
+			if err != nil {
+				return err
+			}
+			directory[i] = page
+		}
+		d, err := c.addDirectory(directory)
+		if err != nil {
+			return err
+		}
+		c.directory[index][p] = d
+		c.slotOfAll[index][p] = c.slotWithoutPorts(&m[p])
+	}
+	return nil
+}
+
+// slotWithoutPorts returns the slot that decides about a frame without ports.
+func (c *compiled) slotWithoutPorts(slots *[ports]uint8) uint8 {
+	first := slots[0]
+	for _, s := range slots {
+		if s != first {
+			return slotAmbiguous
+		}
+	}
+	if s := &c.table.Slots[first]; s.Filter == ModeMultiple && s.Affinity == AffinityNone {
+		return slotAmbiguous
+	}
+	return first
+}
+
+func (c *compiled) page(content [pageSize]uint8) (uint16, error) {
+	if i, ok := c.knownPages[content]; ok {
+		return i, nil
+	}
+	if len(c.pages) == len(wlbsPolicy{}.Pages) {
+		return 0, fmt.Errorf("too many different port ranges: they need more than %d pages", len(c.pages))
+	}
+	i := uint16(len(c.pages))
+	c.pages = append(c.pages, content)
+	c.knownPages[content] = i
+	return i, nil
+}
+
+func (c *compiled) addDirectory(content [pageSize]uint16) (uint16, error) {
+	if i, ok := c.knownDirectories[content]; ok {
+		return i, nil
+	}
+	if len(c.directories) == len(wlbsPolicy{}.Directories) {
+		return 0, fmt.Errorf("too many different sets of port rules: at most %d", len(c.directories))
+	}
+	i := uint16(len(c.directories))
+	c.directories = append(c.directories, content)
+	c.knownDirectories[content] = i
+	return i, nil
+}
+
+// tcpSlot returns the slot of a virtual IP's TCP port.
+func (c *compiled) tcpSlot(vip netip.AddrPort) (int, bool) {
+	i, ok := c.indexes[vip.Addr()]
+	if !ok {
+		return 0, false
+	}
+	page := c.directories[c.directory[i][protocolTCP]][vip.Port()/pageSize]
+	return int(c.pages[page][vip.Port()%pageSize]), true
+}
+
+// sameMapping reports whether every connection has the same slot and bucket under o.
+func (c *compiled) sameMapping(o *compiled) bool {
+	if len(c.vips) != len(o.vips) || len(c.table.Rules) != len(o.table.Rules) {
+		return false
+	}
+	for i := range c.vips {
+		if c.vips[i] != o.vips[i] {
+			return false
+		}
+	}
+	for i := range c.table.Rules {
+		if c.table.Rules[i] != o.table.Rules[i] {
+			return false
+		}
+	}
+	for i := range c.table.Slots {
+		if c.table.Slots[i].Filter != o.table.Slots[i].Filter || c.table.Slots[i].Affinity != o.table.Slots[i].Affinity {
+			return false
+		}
+	}
+	return true
+}
+
+// store fills p, which no program reads. held are, per slot, the buckets in which this host
+// may have connections of earlier epochs.
+func (c *compiled) store(p *wlbsPolicy, held *bucket.Table) {
+	*p = wlbsPolicy{Seed: c.seed, Epoch: c.table.Epoch}
+	for i, vip := range c.vips {
+		hi, lo := halves(vip)
+		p.Cells[vipCell(c.seed, hi, lo)] = uint8(i + 1)
+		v := &p.Vips[i+1]
+		v.Hi, v.Lo, v.Directory, v.SlotOfAll = hi, lo, c.directory[i], c.slotOfAll[i]
+	}
+	copy(p.Directories[:], c.directories)
+	copy(p.Pages[:], c.pages)
+	for i := range c.table.Slots {
+		storeSlot(&p.Slots[i], &c.table.Slots[i], held[i])
+	}
+}
+
+func storeSlot(to *wlbsSlot, s *Slot, held bucket.Map) {
+	to.ClientMaskV4Lo, to.ClientMaskV6Lo = ^uint64(0), ^uint64(0)
+	switch s.Affinity {
+	case AffinityNone:
+		to.PortMask = 0xffff
+	case AffinityNetwork:
+		to.ClientMaskV4Lo = 1<<56 - 1 // the address's last octet is the last in memory
+		to.ClientMaskV6Lo = 0
+	}
+	if s.Filter == ModeDisabled {
+		return // nothing own, nothing held: nothing gets in
+	}
+	to.Own = uint64(s.Own)
+	to.Busy = uint64(s.Busy & s.Own)
+	to.Held = uint64(held.Minus(s.Own))
+}
+
+func storeHeld(to *wlbsSlot, s *Slot, held bucket.Map) {
+	if s.Filter != ModeDisabled {
+		atomic.StoreUint64(&to.Held, uint64(held.Minus(s.Own)))
+	}
+}
+
+func storeBusy(to *wlbsSlot, s *Slot) {
+	if s.Filter != ModeDisabled {
+		atomic.StoreUint64(&to.Busy, uint64(s.Busy&s.Own))
+	}
+}
+
+// halves returns an address as the programs load it: two words in memory order, IPv4 mapped.
+func halves(a netip.Addr) (hi, lo uint64) {
+	b := a.As16()
+	return binary.LittleEndian.Uint64(b[:8]), binary.LittleEndian.Uint64(b[8:])
+}
+
+// vipCell is the twin of vip_cell in hash.h.
+func vipCell(seed, hi, lo uint64) uint32 {
+	return uint32((lo ^ hi*0x9e3779b97f4a7c15) * seed >> (64 - vipCellsLog2))
+}
+
+// findSeed returns an odd seed under which no two addresses share a cell, so that the
+// programs need one probe to tell a virtual IP from any other address. 255 addresses in 8192
+// cells are free of collisions under about one seed in 50.
+func findSeed(vips []netip.Addr) (uint64, error) {
+	const attempts = 1 << 16
+	seed := uint64(0x9e3779b97f4a7c15)
+	for range attempts {
+		if isFree(seed|1, vips) {
+			return seed | 1, nil
+		}
+		seed = bits.RotateLeft64(seed, 23)*0xd6e8feb86659fd93 + 0x632be59bd9b4e019
+	}
+	return 0, fmt.Errorf("no hash seed keeps the %d virtual IPs apart", len(vips))
+}
+
+func isFree(seed uint64, vips []netip.Addr) bool {
+	var used [1 << vipCellsLog2]bool
+	for _, vip := range vips {
+		hi, lo := halves(vip)
+		cell := &used[vipCell(seed, hi, lo)]
+		if *cell {
+			return false
+		}
+		*cell = true
+	}
+	return true
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package filter
+
+import (
+	"fmt"
+	"time"
+)
+
+// Counters are totals since the maps were made, in frames as they are on the wire; they
+// survive the agent. Only frames for or from a virtual IP are counted.
+type Counters struct {
+	Admitted     uint64 // accepted by the filter
+	Rejected     uint64 // not this host's, or not served at all
+	Invalid      uint64 // malformed, truncated, or from an impossible source
+	LeaseExpired uint64 // would have been admitted, but the lease is over
+	Delivered    uint64 // admitted, and seen on the way into the stack
+	Answered     uint64 // from a virtual IP, seen on the way out of the stack
+
+	SYNDelivered        uint64 // delivered SYNs, repeated ones included
+	SYNRepeated         uint64 // of those: the connection was half-open already
+	SYNACK              uint64
+	RST                 uint64 // sent from a virtual IP
+	HandshakesCompleted uint64 // first segment of the client after its SYN
+	Untracked           uint64 // segments let in without an entry, the table being full
+
+	ResolutionAsked    uint64 // ARP requests and neighbour solicitations for a virtual IP
+	ResolutionAnswered uint64 // answers that left
+	ResolutionConflict uint64 // somebody else claims a virtual IP with a MAC of its own
+	SenderRewritten    uint64 // own ARP or ND that would have taught a neighbour the host's MAC
+	SourceBlocked      uint64 // frames dropped on the way out: cluster MAC as Ethernet source
+
+	Heartbeats uint64
+	// HeartbeatSeen is when the last heartbeat frame came in, in CLOCK_MONOTONIC; 0 is never.
+	HeartbeatSeen time.Duration
+
+	// Queues are the receive queues up to the last one with traffic. Queues beyond the
+	// 64th share the counters of those 64 below.
+	Queues []QueueCounters
+}
+
+// QueueCounters are the counters of one receive queue.
+type QueueCounters struct {
+	Admitted, Delivered uint64
+}
+
+// Counters reads all counters.
+func (f *Filter) Counters() (Counters, error) {
+	var perCPU []wlbsCounters
+	if err := f.maps.byName[wlbsMapCounterTable].Lookup(uint32(0), &perCPU); err != nil {
+		return Counters{}, fmt.Errorf("map counter_table: %w", err)
+	}
+	return sumCounters(perCPU), nil
+}
+
+func sumCounters(perCPU []wlbsCounters) Counters {
+	var sum wlbsCounters
+	for i := range perCPU {
+		cpu := &perCPU[i]
+		for j, n := range cpu.Stage {
+			sum.Stage[j] += n
+		}
+		for q := range cpu.Admitted {
+			sum.Admitted[q] += cpu.Admitted[q]
+			sum.Delivered[q] += cpu.Delivered[q]
+		}
+		sum.HeartbeatSeen = max(sum.HeartbeatSeen, cpu.HeartbeatSeen)
+	}
+	c := Counters{
+		Rejected:            sum.Stage[wlbsCounterCOUNTER_REJECTED],
+		Invalid:             sum.Stage[wlbsCounterCOUNTER_INVALID],
+		LeaseExpired:        sum.Stage[wlbsCounterCOUNTER_LEASE_EXPIRED],
+		Answered:            sum.Stage[wlbsCounterCOUNTER_ANSWERED],
+		SYNDelivered:        sum.Stage[wlbsCounterCOUNTER_SYN_DELIVERED],
+		SYNRepeated:         sum.Stage[wlbsCounterCOUNTER_SYN_REPEATED],
+		SYNACK:              sum.Stage[wlbsCounterCOUNTER_SYN_ACK],
+		RST:                 sum.Stage[wlbsCounterCOUNTER_RST],
+		HandshakesCompleted: sum.Stage[wlbsCounterCOUNTER_HANDSHAKE_COMPLETED],
+		Untracked:           sum.Stage[wlbsCounterCOUNTER_UNTRACKED],
+		ResolutionAsked:     sum.Stage[wlbsCounterCOUNTER_RESOLUTION_ASKED],
+		ResolutionAnswered:  sum.Stage[wlbsCounterCOUNTER_RESOLUTION_ANSWERED],
+		ResolutionConflict:  sum.Stage[wlbsCounterCOUNTER_RESOLUTION_CONFLICT],
+		SenderRewritten:     sum.Stage[wlbsCounterCOUNTER_SENDER_REWRITTEN],
+		SourceBlocked:       sum.Stage[wlbsCounterCOUNTER_SOURCE_BLOCKED],
+		Heartbeats:          sum.Stage[wlbsCounterCOUNTER_HEARTBEATS],
+		HeartbeatSeen:       time.Duration(sum.HeartbeatSeen),
+	}
+	for q := range sum.Admitted {
+		if sum.Admitted[q]|sum.Delivered[q] == 0 {
+			continue
+		}
+		for len(c.Queues) <= q {
+			c.Queues = append(c.Queues, QueueCounters{})
+		}
+		c.Queues[q] = QueueCounters{Admitted: sum.Admitted[q], Delivered: sum.Delivered[q]}
+		c.Admitted += sum.Admitted[q]
+		c.Delivered += sum.Delivered[q]
+	}
+	return c
+}
