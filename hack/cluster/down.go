@@ -74,5 +74,5 @@ func lock(l *lab.Lab) (unlock func(), err error) {
 			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 		}
 	}
-	return func() { f.Close() }, nil
+	return func() { _ = f.Close() }, nil
 }

@@ -28,7 +28,8 @@ func Detect(ctx context.Context) (*Lab, error) {
 		l.Engine = choice
 		return l, nil
 	case "isolated":
-		return l, l.isolate()
+		err = l.isolate()
+		return l, err
 	case "":
 	default:
 		return nil, fmt.Errorf("KUBE_WLBS_ENGINE=%s: not one of docker, podman, isolated", choice)
@@ -39,7 +40,8 @@ func Detect(ctx context.Context) (*Lab, error) {
 			return l, nil
 		}
 	}
-	return l, l.isolate()
+	err = l.isolate()
+	return l, err
 }
 
 // isolate makes l an isolated lab, which takes root.
@@ -98,5 +100,5 @@ func fileSystem(path string) int64 {
 	if unix.Statfs(path, &st) != nil {
 		return 0
 	}
-	return int64(st.Type)
+	return int64(st.Type) //nolint:unconvert // an int32 on some architectures
 }

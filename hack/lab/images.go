@@ -24,7 +24,7 @@ func (l *Lab) LoadImage(ctx context.Context, archive, repository string) error {
 	if _, err := l.engine(ctx, "load", "--quiet", "--input", archive); err != nil {
 		return fmt.Errorf("load %s: %w", archive, err)
 	}
-	for _, id := range strings.Fields(old) {
+	for id := range strings.FieldsSeq(old) {
 		// Refused while a container uses it; it goes the next time.
 		_, _ = l.engine(ctx, "image", "rm", id)
 	}

@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -153,7 +154,7 @@ func (l *Lab) dropStateOfEarlierBoot() error {
 		return err
 	}
 	stamp := filepath.Join(l.runDir(), "boot")
-	if seen, err := os.ReadFile(stamp); err == nil && string(seen) == string(boot) {
+	if seen, err := os.ReadFile(stamp); err == nil && bytes.Equal(seen, boot) {
 		return nil
 	}
 	for _, dir := range []string{"libpod", "storage"} {

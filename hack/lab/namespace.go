@@ -88,15 +88,15 @@ func (l *Lab) namespacePath() string { return filepath.Join("/run/netns", l.Name
 func (l *Lab) makeNamespace(ctx context.Context) error {
 	switch fileSystem(l.namespacePath()) {
 	case unix.NSFS_MAGIC:
+		return nil
+	case 0:
 	default: // a plain file: what a reboot leaves where /run is on a disk
 		if err := removeFile(l.namespacePath()); err != nil {
 			return err
 		}
-		fallthrough
-	case 0:
-		if err := run(ctx, "ip", "netns", "add", l.Name); err != nil {
-			return err
-		}
+	}
+	if err := run(ctx, "ip", "netns", "add", l.Name); err != nil {
+		return err
 	}
 	return run(ctx, "ip", "-n", l.Name, "link", "set", "lo", "up")
 }

@@ -4,6 +4,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -112,5 +113,8 @@ func (l *Lab) Ghost(ctx context.Context, node string) (bool, error) {
 	// The number may have been given to another process since: the container's
 	// own is in the container's control group.
 	groups, err := os.ReadFile("/proc/" + state[1] + "/cgroup")
-	return err != nil || !strings.Contains(string(groups), state[2]), nil
+	if errors.Is(err, os.ErrNotExist) {
+		return true, nil
+	}
+	return !strings.Contains(string(groups), state[2]), err
 }

@@ -33,12 +33,12 @@ func (l *Lab) Reset(ctx context.Context) error {
 // endContainers kills every process in the control groups of this lab's own
 // containers, without the engine, which may be of another opinion.
 func (l *Lab) endContainers() error {
-	layers, err := os.ReadDir(l.enginePath("storage", "overlay-containers"))
+	containers, err := os.ReadDir(l.enginePath("storage", "overlay-containers"))
 	if err != nil {
-		return nil // no store, no containers
+		return ignoreGone(err) // no store, no containers
 	}
 	var errs []error
-	for _, entry := range layers {
+	for _, entry := range containers {
 		if !entry.IsDir() {
 			continue
 		}
@@ -64,7 +64,7 @@ func killGroup(group string) error {
 		if err != nil {
 			return ignoreGone(err)
 		}
-		for _, word := range strings.Fields(string(pids)) {
+		for word := range strings.FieldsSeq(string(pids)) {
 			var pid int
 			if _, err := fmt.Sscan(word, &pid); err == nil && pid > 1 {
 				_ = unix.Kill(pid, unix.SIGKILL) // gone already is as good
