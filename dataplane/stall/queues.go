@@ -93,6 +93,9 @@ func (w window) missing(d Queue) bool {
 //     were repeated, and there is a repeated SYN for every ten completed handshakes: one transmit queue
 //     of several stands still, and only the clients in it suffer. Ordinary loss repeats fewer.
 //
+// The filter counts a socket buffer of many segments as many packets, a queue counts it as one. Into a queue that
+// stands still TCP puts no more than a few of those (TCP small queues), and none in later windows.
+//
 // A handful of clients is enough: with the answers stuck only retransmissions flow, so that MinPackets
 // would never be reached. Once found, the stall lasts for as long as the leaf does not move, also when the
 // clients have given up.

@@ -15,7 +15,7 @@ type Sample struct {
 	At time.Duration
 
 	// Packets for the virtual IPs by stage: accepted by the filter, seen at TC ingress, and sent from a
-	// virtual IP at TC egress, before the queueing discipline. The filter counts socket buffers, as queues do.
+	// virtual IP at TC egress, before the queueing discipline.
 	Admitted, Delivered, Answered uint64
 	// Queues has the first two by receive queue, where the filter knows it.
 	Queues []Queue

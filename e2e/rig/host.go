@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// stopPatience is how long a graceful end may take before the rig calls it hung.
+const stopPatience = 15 * time.Second
+
+// Host is one host of a rig.
+type Host struct {
+	// Name is the node's, such as node-a. ID is the host ID, 1 for node-a.
+	Name string
+	ID   int
+	// NS is the host's network namespace; its interface is eth0.
+	NS *Namespace
+	// MAC and Addr are the interface's own.
+	MAC  net.HardwareAddr
+	Addr netip.Addr
+	// Port is the bridge's end of the cable.
+	Port string
+
+	rig    *Rig
+	agent  *Process
+	server *Process
+}
+
+func (r *Rig) addHost(id int) error {
+	h := &Host{
+		Name: nodeName(id), ID: id, rig: r, Port: "port" + strconv.Itoa(id),
+		MAC:  net.HardwareAddr{0x02, 0x77, 0, 0, 0, byte(id)},
+		Addr: netip.AddrFrom4([4]byte{10, 77, 0, byte(id)}),
+	}
+	var err error
+	if h.NS, err = newNamespace(fmt.Sprintf("%s-h%d", r.opts.Prefix, id)); err != nil {
+		return err
+	}
+	r.Hosts = append(r.Hosts, h)
+	if err := r.plug(h.NS, h.Port, h.MAC); err != nil {
+		return err
+	}
+	if err := h.NS.Do(addAddresses(netip.PrefixFrom(h.Addr, 16))); err != nil {
+		return err
+	}
+	return h.StartServer()
+}
+
+// StartServer starts the host's workload: a server that answers with the node's name.
+func (h *Host) StartServer() error {
+	command := h.rig.opts.Server
+	if command == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("start server: %w", err)
+		}
+		command = self
+	}
+	var err error
+	h.server, err = h.NS.start(h.path("server.log"), h.rig.opts.Detach, roleEnv("server", serverConfig{Name: h.Name}), command)
+	return err
+}
+
+// StopServer ends the host's workload. Connection requests are then refused.
+func (h *Host) StopServer() error { return h.server.end(syscall.SIGKILL, stopPatience) }
+
+// Start starts the host's agent.
+func (h *Host) Start() error {
+	if h.agent != nil && h.agent.Running() {
+		return fmt.Errorf("agent of %s runs already", h.Name)
+	}
+	var err error
+	h.agent, err = h.NS.start(h.AgentLog(), h.rig.opts.Detach, nil, h.rig.opts.Agent, "run",
+		"--cluster-file", h.rig.clusterFile(), "--node", h.Name,
+		"--state-dir", h.StateDir(), "--socket", h.Socket(), "--bpffs-dir", h.Pins())
+	return err
+}
+
+// AgentLog is the file with all that the host's agents printed.
+func (h *Host) AgentLog() string { return h.path("agent.log") }
+
+// StateDir, Socket and Pins are where the agent keeps its files, answers queries and pins its programs.
+func (h *Host) StateDir() string { return h.path("state") }
+
+// Socket is the path of the agent's query socket.
+func (h *Host) Socket() string { return h.path("sock") }
+
+// Pins is the agent's directory in the rig's bpffs.
+func (h *Host) Pins() string { return filepath.Join(h.rig.bpffs(), h.Name) }
+
+func (h *Host) path(name string) string { return filepath.Join(h.rig.opts.Dir, h.Name, name) }
+
+// Running reports whether the host's agent runs.
+func (h *Host) Running() bool { return h.agent != nil && h.agent.Running() }
+
+// Agent returns the agent's process, or nil before the first Start.
+func (h *Host) Agent() *Process { return h.agent }
+
+// Stop ends the agent gracefully.
+func (h *Host) Stop() error { return h.agent.end(syscall.SIGTERM, stopPatience) }
+
+// Kill ends the agent without a word, as a crash does. Its programs stay attached.
+func (h *Host) Kill() error { return h.agent.end(syscall.SIGKILL, stopPatience) }
+
+// Freeze stops the agent in its tracks, as a starved machine or a long pause does; Thaw lets it run again.
+func (h *Host) Freeze() error { return h.agent.signal(syscall.SIGSTOP) }
+
+// Thaw ends Freeze.
+func (h *Host) Thaw() error { return h.agent.signal(syscall.SIGCONT) }
+
+// Cut pulls the host's cable: both ends lose carrier. Mend plugs it in again.
+func (h *Host) Cut() error { return h.rig.Bridge.Do(linkDown(h.Port)) }
+
+// Mend ends Cut.
+func (h *Host) Mend() error { return h.rig.Bridge.Do(linkUp(h.Port)) }
+
+// StallEgress stops what the host sends from the virtual IP and nothing else, as in Microsoft KB Q228942: heartbeats
+// and everything else take class 1:20 and flow.
+func (h *Host) StallEgress() error {
+	for _, command := range []string{
+		"qdisc add dev eth0 root handle 1: htb default 20",
+		"class add dev eth0 parent 1: classid 1:10 htb rate 8bit burst 1 cburst 1",
+		"class add dev eth0 parent 1: classid 1:20 htb rate 1gbit",
+		"filter add dev eth0 parent 1: protocol ip u32 match ip src " + VIP.String() + "/32 flowid 1:10",
+	} {
+		if _, err := h.NS.Run("tc", strings.Fields(command)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Unstall ends StallEgress.
+func (h *Host) Unstall() error {
+	_, err := h.NS.Run("tc", "qdisc", "del", "dev", hostInterface, "root")
+	return err
+}
+
+// Leave takes the host out of the cluster file and waits until its agent has ended by itself or cleaned up.
+func (h *Host) Leave(ctx context.Context) error {
+	hosts := h.rig.Cluster.Spec.Hosts
+	for i := range hosts {
+		if hosts[i].NodeName == h.Name {
+			h.rig.Cluster.Spec.Hosts = append(hosts[:i:i], hosts[i+1:]...)
+			break
+		}
+	}
+	if err := h.rig.WriteCluster(); err != nil {
+		return err
+	}
+	return poll(ctx, func() error {
+		left, err := h.Leftovers()
+		if err == nil && len(left) > 0 {
+			err = fmt.Errorf("%s still has %s", h.Name, strings.Join(left, "; "))
+		}
+		return err
+	})
+}
+
+func (h *Host) close() error {
+	var errs []error
+	for _, p := range []*Process{h.agent, h.server} {
+		if p != nil && p.Running() {
+			errs = append(errs, p.end(syscall.SIGKILL, stopPatience))
+		}
+	}
+	return errors.Join(append(errs, h.NS.close())...)
+}
+
+// poll calls f until it returns nil, and returns its last error when ctx ends.
+func poll(ctx context.Context, f func() error) error {
+	const interval = 20 * time.Millisecond
+	for {
+		err := f()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(err, ctx.Err())
+		case <-time.After(interval):
+		}
+	}
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rig
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// receiveDestination asks for the address that each datagram came to.
+func receiveDestination(conn *net.UDPConn) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var optErr error
+	err = raw.Control(func(fd uintptr) {
+		optErr = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
+	})
+	if err := errors.Join(err, optErr); err != nil {
+		return fmt.Errorf("set IP_PKTINFO: %w", err)
+	}
+	return nil
+}
+
+// sourceOf turns the control message of a received datagram into one that sends from where it came to.
+func sourceOf(oob []byte) []byte {
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil
+	}
+	for _, m := range messages {
+		if m.Header.Level != unix.IPPROTO_IP || m.Header.Type != unix.IP_PKTINFO || len(m.Data) < unix.SizeofInet4Pktinfo {
+			continue
+		}
+		to := (*unix.Inet4Pktinfo)(unsafe.Pointer(&m.Data[0]))
+		return unix.PktInfo4(&unix.Inet4Pktinfo{Spec_dst: to.Addr})
+	}
+	return nil
+}
