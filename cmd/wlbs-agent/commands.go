@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/yaml"
+
+	"github.com/kube-wlbs/kube-wlbs/dataplane/agent"
+)
+
+// Where an agent keeps what belongs to a cluster, unless flags say otherwise.
+const (
+	defaultStateRoot = "/var/lib/kube-wlbs"
+	defaultRunRoot   = "/run/kube-wlbs"
+	defaultBPFRoot   = "/sys/fs/bpf/kube-wlbs"
+)
+
+// restartHold is how long peers wait for an agent that Kubernetes restarts, and its filter goes on.
+const restartHold = 15 * time.Second
+
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "wlbs-agent",
+		Short:         "Makes this node a host of a LoadBalancingCluster",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.AddCommand(runCommand(), queryCommand(), cleanupCommand())
+	return root
+}
+
+// locations are the flags that say where an agent's files are.
+type locations struct{ stateDir, socket, bpffsDir string }
+
+func (l *locations) addFlags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&l.stateDir, "state-dir", "", "directory of the last config (default "+defaultStateRoot+"/CLUSTER)")
+	cmd.Flags().StringVar(&l.bpffsDir, "bpffs-dir", "", "directory in a bpffs for programs and maps (default "+defaultBPFRoot+"/CLUSTER)")
+}
+
+func (l *locations) complete(cluster string) {
+	if l.stateDir == "" {
+		l.stateDir = filepath.Join(defaultStateRoot, cluster)
+	}
+	if l.socket == "" {
+		l.socket = filepath.Join(defaultRunRoot, cluster+".sock")
+	}
+	if l.bpffsDir == "" {
+		l.bpffsDir = filepath.Join(defaultBPFRoot, cluster)
+	}
+}
+
+func runCommand() *cobra.Command {
+	var cluster, clusterFile, node string
+	var verbose bool
+	var at locations
+	cmd := &cobra.Command{
+		Use:   "run (--cluster NAME | --cluster-file FILE) --node NODE",
+		Short: "Serves as a host until told to stop",
+		Long: `Serves as a host of one cluster until SIGTERM or SIGINT.
+
+With --cluster the config comes from Kubernetes and the status goes there; the filter
+goes on for a moment after the end, for the next agent to take over.
+With --cluster-file the config comes from a file, a LoadBalancingCluster whose spec.hosts
+names the nodes, which is read again when it changes; at the end the host leaves the
+cluster and removes all that it set up.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			level := slog.LevelInfo
+			if verbose {
+				level = slog.LevelDebug
+			}
+			log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+			config := agent.Config{Node: node, Log: log}
+			switch {
+			case cluster != "":
+				restConfig, err := rest.InClusterConfig()
+				if err != nil {
+					return fmt.Errorf("--cluster works in a pod only, use --cluster-file elsewhere: %w", err)
+				}
+				client, err := agent.NewRESTClient(restConfig)
+				if err != nil {
+					return err
+				}
+				config.Source = &agent.KubeSource{Client: client, Cluster: cluster, Node: node, Log: log}
+				config.Sink = agent.NewKubeSink(client, cluster, node, log)
+				config.RestartHold = restartHold
+			default:
+				name, err := agent.ClusterNameInFile(clusterFile)
+				if err != nil {
+					return err
+				}
+				cluster = name
+				config.Source = &agent.FileSource{Path: clusterFile, Node: node, Log: log}
+			}
+			at.complete(cluster)
+			config.Cluster = cluster
+			config.StateDir, config.BPFFSDir = at.stateDir, at.bpffsDir
+			config.Socket = agent.NewSocket(at.socket)
+			return agent.Run(cmd.Context(), config)
+		},
+	}
+	cmd.Flags().StringVar(&cluster, "cluster", "", "name of the LoadBalancingCluster in Kubernetes")
+	cmd.Flags().StringVar(&clusterFile, "cluster-file", "", "YAML file with a LoadBalancingCluster")
+	cmd.Flags().StringVar(&node, "node", os.Getenv("NODE_NAME"), "name of this node (default $NODE_NAME)")
+	cmd.Flags().StringVar(&at.socket, "socket", "", "unix socket for queries (default "+defaultRunRoot+"/CLUSTER.sock)")
+	cmd.Flags().BoolVar(&verbose, "verbose", false, "log more")
+	at.addFlags(cmd)
+	cmd.MarkFlagsOneRequired("cluster", "cluster-file")
+	cmd.MarkFlagsMutuallyExclusive("cluster", "cluster-file")
+	cmd.PreRunE = func(*cobra.Command, []string) error {
+		if node == "" {
+			return errors.New("--node is missing and NODE_NAME is not set")
+		}
+		return nil
+	}
+	return cmd
+}
+
+func queryCommand() *cobra.Command {
+	var socket, cluster, output string
+	cmd := &cobra.Command{
+		Use:   "query (--cluster NAME | --socket PATH)",
+		Short: "Prints this host's state and the members it sees",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			at := locations{socket: socket}
+			at.complete(cluster)
+			host, err := agent.QueryHost(cmd.Context(), at.socket)
+			if err != nil {
+				return err
+			}
+			switch output {
+			case "":
+				return agent.WriteQuery(cmd.OutOrStdout(), host)
+			case "json":
+				encoder := json.NewEncoder(cmd.OutOrStdout())
+				encoder.SetIndent("", "  ")
+				return encoder.Encode(host)
+			case "yaml":
+				content, err := yaml.Marshal(host)
+				if err != nil {
+					return err
+				}
+				_, err = cmd.OutOrStdout().Write(content)
+				return err
+			}
+			return fmt.Errorf("--output %q is not known, use json or yaml", output)
+		},
+	}
+	cmd.Flags().StringVar(&cluster, "cluster", "", "cluster whose agent is asked")
+	cmd.Flags().StringVar(&socket, "socket", "", "unix socket of the agent (default "+defaultRunRoot+"/CLUSTER.sock)")
+	cmd.Flags().StringVarP(&output, "output", "o", "", "json or yaml (default: the words of \"wlbs query\")")
+	cmd.MarkFlagsOneRequired("cluster", "socket")
+	return cmd
+}
+
+func cleanupCommand() *cobra.Command {
+	var cluster string
+	var at locations
+	cmd := &cobra.Command{
+		Use:   "cleanup --cluster NAME",
+		Short: "Removes all that an agent left on this node: programs, maps, addresses, MAC filters, files",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			at.complete(cluster)
+			log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+			return agent.Cleanup(cmd.Context(), agent.Config{Cluster: cluster, StateDir: at.stateDir, BPFFSDir: at.bpffsDir, Log: log})
+		},
+	}
+	cmd.Flags().StringVar(&cluster, "cluster", "", "cluster to remove from this node")
+	at.addFlags(cmd)
+	if err := cmd.MarkFlagRequired("cluster"); err != nil {
+		panic(err)
+	}
+	return cmd
+}

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package agent makes one node a host of one cluster: it wires a config source to the
+// convergence of the hosts, that to the filter in the kernel, and what comes of it to a
+// status sink. It is the only package that knows all the others, and it decides nothing
+// that can be decided without I/O.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/filter"
+)
+
+const (
+	// setupRetry is the wait after the node could not be set up, or torn down.
+	setupRetry = 2 * time.Second
+	// teardownTimeout bounds what is done after the agent was told to end.
+	teardownTimeout = 10 * time.Second
+)
+
+// Config says for which cluster an agent works, and where it keeps what it needs.
+type Config struct {
+	// Cluster and Node name the cluster and this node.
+	Cluster, Node string
+	// StateDir keeps the last config over restarts.
+	StateDir string
+	// BPFFSDir is where programs and maps are pinned, a directory of its own in a bpffs.
+	BPFFSDir string
+	// Source tells what the node is to be.
+	Source Source
+	// Sink takes the host's status; nil for none.
+	Sink Sink
+	// Socket answers queries; nil for none.
+	Socket *Socket
+	// RestartHold is how long peers are asked to wait for the next agent when this one ends;
+	// the filter goes on meanwhile. 0 means that the host leaves and everything is removed.
+	RestartHold time.Duration
+	// Log takes what an operator should know.
+	Log *slog.Logger
+}
+
+// Run serves until ctx ends. It returns an error only if it cannot serve at all.
+func Run(ctx context.Context, config Config) error {
+	a := &agent{Config: config, state: stateFile{dir: config.StateDir}, updates: make(chan Desired, 1)}
+	// What carries the agent's words ends after the agent: its last ones matter.
+	outer, stopOuter := context.WithCancel(context.WithoutCancel(ctx))
+	inner, stopInner := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	failed := make(chan error, 3)
+	start := func(ctx context.Context, run func(context.Context) error) {
+		wg.Go(func() {
+			if err := run(ctx); err != nil {
+				failed <- err
+				stopInner()
+			}
+		})
+	}
+	start(inner, func(ctx context.Context) error { return config.Source.Run(ctx, a.deliver) })
+	if config.Sink != nil {
+		start(outer, config.Sink.Run)
+	}
+	if config.Socket != nil {
+		start(outer, config.Socket.Run)
+	}
+	err := a.run(inner)
+	stopInner()
+	stopOuter()
+	wg.Wait()
+	close(failed)
+	for f := range failed {
+		err = errors.Join(err, f)
+	}
+	return err
+}
+
+type agent struct {
+	Config
+	state   stateFile
+	updates chan Desired // holds the newest only
+	desired Desired
+	status  v1alpha1.LoadBalancingHostStatus
+}
+
+// deliver makes d the newest state; one that was not taken yet is forgotten.
+func (a *agent) deliver(d Desired) {
+	for {
+		select {
+		case a.updates <- d:
+			return
+		default:
+		}
+		select {
+		case <-a.updates:
+		default:
+		}
+	}
+}
+
+// run goes from one membership to the next: a node becomes a host, is set up anew, or is a host no longer.
+func (a *agent) run(ctx context.Context) error {
+	saved, found, err := a.state.load()
+	if err != nil {
+		a.Log.Error("Last config lost, waiting for the source", "error", err)
+	}
+	if found {
+		a.desired = saved.Desired
+		a.Log.Info("Starting from the last config", "generation", a.desired.generation())
+	} else if !a.awaitUpdate(ctx) {
+		return nil
+	}
+	for ctx.Err() == nil {
+		if a.desired.Removed() {
+			a.retire(ctx)
+			if !a.awaitUpdate(ctx) {
+				return nil
+			}
+			continue
+		}
+		if err := a.serve(ctx); err != nil {
+			a.Log.Error("Not serving, trying again", "error", err)
+			a.reportFailure(err)
+			a.pause(ctx)
+		}
+	}
+	return nil
+}
+
+// awaitUpdate waits for news, and reports whether there was any before ctx ended.
+func (a *agent) awaitUpdate(ctx context.Context) bool {
+	select {
+	case a.desired = <-a.updates:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// pause waits for news or for another try.
+func (a *agent) pause(ctx context.Context) {
+	select {
+	case a.desired = <-a.updates:
+	case <-time.After(setupRetry):
+	case <-ctx.Done():
+	}
+}
+
+// serve is a member of the cluster until the config makes that impossible or ctx ends.
+func (a *agent) serve(ctx context.Context) error {
+	p, err := newPlan(a.desired)
+	if err != nil {
+		return err
+	}
+	m, err := a.newMember(ctx, p)
+	if err != nil {
+		return err
+	}
+	return m.run(ctx)
+}
+
+// retire leaves nothing on the node, and says so.
+func (a *agent) retire(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := Cleanup(ctx, a.Config)
+		if err == nil {
+			if a.Socket != nil {
+				a.Socket.Publish(nil)
+			}
+			if a.Sink != nil {
+				err = a.Sink.Released(ctx)
+			}
+		}
+		if err == nil {
+			a.Log.Info("Nothing of the cluster is left on this node", "cluster", a.Cluster)
+			return
+		}
+		a.Log.Error("Node not clean yet, trying again", "error", err)
+		select {
+		case <-time.After(setupRetry):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// Cleanup removes what any agent of the cluster left on this node: filter, addresses, MAC filter, files.
+func Cleanup(ctx context.Context, config Config) error {
+	state := stateFile{dir: config.StateDir}
+	saved, found, err := state.load()
+	if err != nil {
+		return fmt.Errorf("cleanup of cluster %s: %w", config.Cluster, err)
+	}
+	if !found {
+		return filter.Cleanup(config.BPFFSDir)
+	}
+	p, err := newPlan(saved.Desired)
+	if err != nil {
+		return fmt.Errorf("cleanup of cluster %s: %w", config.Cluster, err)
+	}
+	if err := removeLeftovers(ctx, p, config.BPFFSDir); err != nil {
+		return fmt.Errorf("cleanup of cluster %s: %w", config.Cluster, err)
+	}
+	return state.remove()
+}
+
+func (d Desired) generation() int64 {
+	if d.Cluster == nil {
+		return 0
+	}
+	return d.Cluster.Generation
+}

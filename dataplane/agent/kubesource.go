@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+)
+
+const (
+	clusterResource = "loadbalancingclusters"
+	hostResource    = "loadbalancinghosts"
+)
+
+// NewRESTClient returns a client for the wlbs.dev group and nothing else: an agent needs
+// two objects, and the clients that know every type of Kubernetes cost tens of MiB.
+func NewRESTClient(config *rest.Config) (rest.Interface, error) {
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return nil, fmt.Errorf("scheme of %s: %w", v1alpha1.GroupVersion, err)
+	}
+	config = rest.CopyConfig(config)
+	config.GroupVersion = &v1alpha1.GroupVersion
+	config.APIPath = "/apis"
+	config.ContentType = runtime.ContentTypeJSON
+	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	client, err := rest.RESTClientFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("API client: %w", err)
+	}
+	return client, nil
+}
+
+// KubeSource watches one LoadBalancingCluster and this node's LoadBalancingHost.
+type KubeSource struct {
+	Client rest.Interface
+	// Cluster and Node name the two objects.
+	Cluster, Node string
+	Log           *slog.Logger
+}
+
+// Run implements Source. Nothing is delivered before both objects were listed once.
+func (s *KubeSource) Run(ctx context.Context, deliver func(Desired)) error {
+	var mu sync.Mutex // serialises the two informers' handlers
+	var synced bool
+	var clusters, hosts cache.Store
+	hostName := v1alpha1.HostObjectName(s.Cluster, s.Node)
+	update := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if !synced {
+			return
+		}
+		var d Desired
+		if obj, ok, _ := clusters.GetByKey(s.Cluster); ok {
+			d.Cluster = obj.(*v1alpha1.LoadBalancingCluster).DeepCopy()
+		}
+		if obj, ok, _ := hosts.GetByKey(hostName); ok {
+			d.Host = obj.(*v1alpha1.LoadBalancingHost).DeepCopy()
+		}
+		deliver(d)
+	}
+	clusters, clusterInformer := s.informer(ctx, clusterResource, s.Cluster, &v1alpha1.LoadBalancingCluster{}, update)
+	hosts, hostInformer := s.informer(ctx, hostResource, hostName, &v1alpha1.LoadBalancingHost{}, update)
+
+	var wg sync.WaitGroup
+	for _, i := range []cache.Controller{clusterInformer, hostInformer} {
+		wg.Go(func() { i.Run(ctx.Done()) })
+	}
+	if cache.WaitForCacheSync(ctx.Done(), clusterInformer.HasSynced, hostInformer.HasSynced) {
+		mu.Lock()
+		synced = true
+		mu.Unlock()
+		update()
+	}
+	wg.Wait()
+	return nil
+}
+
+func (s *KubeSource) informer(ctx context.Context, resource, name string, example runtime.Object, update func()) (cache.Store, cache.Controller) {
+	lw := cache.NewListWatchFromClient(s.Client, resource, metav1.NamespaceAll, fields.OneTermEqualSelector("metadata.name", name))
+	return cache.NewInformerWithOptions(cache.InformerOptions{
+		ListerWatcher: lw,
+		ObjectType:    example,
+		Handler: cache.ResourceEventHandlerFuncs{
+			AddFunc: func(any) { update() },
+			UpdateFunc: func(before, after any) {
+				if specChanged(before, after) {
+					update()
+				}
+			},
+			DeleteFunc: func(any) { update() },
+		},
+		ResyncPeriod: 0 * time.Second,
+	})
+}
+
+// specChanged keeps the agent's own status writes from coming back as news.
+func specChanged(before, after any) bool {
+	b, okB := before.(metav1.Object)
+	a, okA := after.(metav1.Object)
+	return !okA || !okB || a.GetUID() != b.GetUID() || a.GetGeneration() != b.GetGeneration() ||
+		a.GetDeletionTimestamp().IsZero() != b.GetDeletionTimestamp().IsZero()
+}

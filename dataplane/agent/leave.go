@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/kube-wlbs/kube-wlbs/dataplane/convergence"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/filter"
+)
+
+const (
+	// holdTimeout is how long an agent that ends waits for its peers to honour its hold.
+	holdTimeout = 2 * time.Second
+	// leaveTimeout is how long it waits for them to take its buckets over.
+	leaveTimeout = 10 * time.Second
+	// linger is how long a host that left goes on with the connections it has: those that were
+	// just accepted get their answer.
+	linger = 3 * time.Second
+)
+
+// end is the last act of a member: it holds its place for the next agent, or leaves and cleans up.
+func (m *member) end(ctx context.Context) error {
+	stopping := ctx.Err() != nil
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout+linger+teardownTimeout)
+	defer cancel()
+	if stopping && m.agent.RestartHold > 0 {
+		return errors.Join(m.hold(ctx), m.node.close())
+	}
+	if err := m.leave(ctx); err != nil {
+		m.log.Error("Left without handing over", "error", err)
+	}
+	if err := m.node.remove(ctx); err != nil {
+		return err
+	}
+	if stopping {
+		return Cleanup(ctx, m.agent.Config)
+	}
+	return nil
+}
+
+// hold asks the peers for patience with a restart.
+func (m *member) hold(ctx context.Context) error {
+	m.log.Info("Ending, the filter goes on for the next agent", "hold", m.agent.RestartHold)
+	if err := m.step(ctx, convergence.Hold{Duration: m.agent.RestartHold}); err != nil {
+		return err
+	}
+	return m.stepUntil(ctx, holdTimeout, func() bool { return m.out.HoldReady })
+}
+
+// leave hands the buckets over, then lets connections finish for a moment.
+func (m *member) leave(ctx context.Context) error {
+	m.log.Info("Leaving the cluster")
+	if err := m.step(ctx, convergence.Leave{}); err != nil {
+		return err
+	}
+	if err := m.stepUntil(ctx, leaveTimeout, func() bool { return m.out.Left }); err != nil {
+		return err
+	}
+	return m.stepUntil(ctx, linger, func() bool { return m.reporter.sample.connections.Count == 0 })
+}
+
+// stepUntil goes on taking part until done or the time is over.
+func (m *member) stepUntil(ctx context.Context, limit time.Duration, done func() bool) error {
+	sample := time.NewTicker(sampleInterval)
+	defer sample.Stop()
+	for end := filter.Now() + limit; !done(); {
+		now := filter.Now()
+		if now >= end {
+			return nil
+		}
+		var err error
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case message := <-m.received:
+			err = m.step(ctx, convergence.Received{Message: message})
+		case <-sample.C:
+			err = m.sample(ctx)
+		case <-time.After(max(min(m.out.Wake, end)-now, 0)):
+			err = m.step(ctx, convergence.Tick{})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

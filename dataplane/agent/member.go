@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/kube-wlbs/kube-wlbs/dataplane/convergence"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/filter"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/stall"
+)
+
+const (
+	// sampleInterval is how often counters are read: often enough for the shortest stall window of 1 s.
+	sampleInterval = 250 * time.Millisecond
+	// receiveQueue holds one period's heartbeats of all peers.
+	receiveQueue = 64
+	// announceInterval repeats the announcement of the virtual IPs: switches forget a static
+	// neighbour's port, and a device that took a wrong answer is put right.
+	announceInterval = 60 * time.Second
+)
+
+// member is the node while it is a host of the cluster. All its fields belong to the goroutine of run.
+type member struct {
+	agent *agent
+	log   *slog.Logger
+	node  *node
+
+	offered *plan            // what the node is asked to be
+	plans   map[uint64]*plan // by digest: all that may come into force
+	inForce *plan            // by what the filter works; nil before the first commit
+
+	machine  *convergence.Machine
+	out      convergence.Output // of the last step
+	received chan *heartbeat.Message
+	frame    []byte
+
+	detector *stall.Detector
+	sampler  sampler
+	reporter reporter
+
+	restart bool // the config asks for a new node
+}
+
+// newMember sets the node up. What an earlier agent left there is taken over.
+func (a *agent) newMember(ctx context.Context, p *plan) (*member, error) {
+	n, err := openNode(ctx, p, a.BPFFSDir, a.Log)
+	if err != nil {
+		return nil, err
+	}
+	m := &member{
+		agent: a, log: a.Log, node: n,
+		offered: p, plans: map[uint64]*plan{p.digest: p},
+		received: make(chan *heartbeat.Message, receiveQueue),
+		detector: stall.NewDetector(stall.Settings{Window: p.stallWindow, MinPackets: p.stallMinPackets}),
+		sampler:  sampler{ifindex: n.iface.Index, filter: n.filter},
+		reporter: reporter{status: &a.status},
+	}
+	if err := m.begin(); err != nil {
+		return nil, errors.Join(err, n.close())
+	}
+	return m, nil
+}
+
+// begin makes the state machine of a new incarnation and saves what the next one needs.
+func (m *member) begin() error {
+	before, _, err := m.agent.state.load()
+	if err != nil {
+		m.log.Error("Last config lost", "error", err)
+	}
+	var code [4]byte
+	if _, err := rand.Read(code[:]); err != nil {
+		return fmt.Errorf("host code: %w", err)
+	}
+	incarnation := max(uint64(time.Now().UnixNano()), before.Incarnation+1)
+	if err := m.agent.state.save(saved{Desired: m.agent.desired, Incarnation: incarnation}); err != nil {
+		return err
+	}
+	m.reporter.incarnation = incarnation
+	m.machine = convergence.New(m.offered.settings(m.node.iface.Addr.Addr(), incarnation, binary.LittleEndian.Uint32(code[:])), filter.Now())
+	return nil
+}
+
+// run takes part until the config makes that impossible or ctx ends.
+func (m *member) run(ctx context.Context) error {
+	receiving, stopReceiving := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan error, 1)
+	go func() { done <- m.receive(receiving) }()
+
+	err := m.loop(ctx, done)
+	if err == nil {
+		err = m.end(ctx)
+	}
+	stopReceiving()
+	<-done
+	if err != nil {
+		return errors.Join(err, m.node.close())
+	}
+	return nil
+}
+
+// receive passes heartbeats on until ctx ends. What the loop has no time for is dropped: peers say it all again.
+func (m *member) receive(ctx context.Context) error {
+	for {
+		payload, _, err := m.node.conn.Receive(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("heartbeats on %s: %w", m.node.iface.Name, err)
+		}
+		message, err := heartbeat.Unmarshal(payload)
+		if err != nil {
+			m.log.Debug("Heartbeat ignored", "error", err)
+			continue
+		}
+		select {
+		case m.received <- &message:
+		default:
+		}
+	}
+}
+
+func (m *member) loop(ctx context.Context, receiver <-chan error) error {
+	sample := time.NewTicker(sampleInterval)
+	defer sample.Stop()
+	announce := time.NewTicker(announceInterval)
+	defer announce.Stop()
+	wake := time.NewTimer(0)
+	defer wake.Stop()
+
+	if err := m.step(ctx, convergence.Offer{Policy: m.offered.policy()}, convergence.DesiredState{State: m.offered.desired()}); err != nil {
+		return err
+	}
+	for {
+		wake.Reset(max(m.out.Wake-filter.Now(), 0))
+		var err error
+		select {
+		case <-ctx.Done():
+			return nil
+		case err = <-receiver:
+			return fmt.Errorf("interface lost: %w", err)
+		case m.agent.desired = <-m.agent.updates:
+			if err = m.update(ctx); m.restart || m.agent.desired.Removed() {
+				return err
+			}
+		case message := <-m.received:
+			err = m.step(ctx, convergence.Received{Message: message})
+		case <-wake.C:
+			err = m.step(ctx, convergence.Tick{})
+		case <-sample.C:
+			err = m.sample(ctx)
+		case <-announce.C:
+			m.announce()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// update takes a new config. One that cannot be used changes nothing but the report.
+func (m *member) update(ctx context.Context) error {
+	if m.agent.desired.Removed() {
+		return nil
+	}
+	p, err := newPlan(m.agent.desired)
+	m.reporter.configError = err
+	if err != nil {
+		m.log.Error("Config refused, the last one stays in force", "error", err)
+		m.report()
+		return nil
+	}
+	if err := m.agent.state.save(saved{Desired: m.agent.desired, Incarnation: m.reporter.incarnation}); err != nil {
+		m.log.Error("Config not saved, a restarted agent starts from an older one", "error", err)
+	}
+	if p.needsNewNode(m.offered) {
+		m.restart = true
+		return nil
+	}
+	if p.stallWindow != m.offered.stallWindow || p.stallMinPackets != m.offered.stallMinPackets {
+		m.detector = stall.NewDetector(stall.Settings{Window: p.stallWindow, MinPackets: p.stallMinPackets})
+	}
+	m.offered = p
+	m.plans[p.digest] = p
+	for digest := range m.plans {
+		if digest != p.digest && (m.inForce == nil || digest != m.inForce.digest) {
+			delete(m.plans, digest)
+		}
+	}
+	return m.step(ctx, convergence.Offer{Policy: p.policy()}, convergence.DesiredState{State: p.desired()})
+}
+
+// step lets the state machine take events and does what it says. The order matters: the filter
+// releases buckets before peers are told so, and its lease is renewed only by a heartbeat that left.
+func (m *member) step(ctx context.Context, events ...convergence.Event) error {
+	m.out = m.machine.Step(filter.Now(), events...)
+	d := &m.out.Decision
+	changedPolicy := m.putInForce(d.Policy)
+	if m.out.DecisionChanged || changedPolicy {
+		if err := m.applyTable(ctx, d); err != nil {
+			return err
+		}
+	}
+	if m.out.LeaseChanged && d.LeaseUntil == 0 {
+		if err := m.node.filter.Revoke(); err != nil {
+			return fmt.Errorf("lease: %w", err)
+		}
+	}
+	sent := m.out.Send == nil || m.send(m.out.Send)
+	if m.out.LeaseChanged && d.LeaseUntil != 0 && sent {
+		if err := m.node.filter.RenewLease(d.LeaseUntil); err != nil {
+			return fmt.Errorf("lease: %w", err)
+		}
+	}
+	for _, t := range m.out.Transitions {
+		m.log.Info("Cluster changed", "kind", string(t.Kind), "host", t.Host, "message", t.Message)
+		if t.Kind == convergence.TransitionConverged {
+			m.announce()
+		}
+	}
+	if m.out.ViewChanged || changedPolicy {
+		m.report()
+	}
+	if changedPolicy {
+		return m.step(ctx, convergence.Timing{Period: m.inForce.period, Tolerance: m.inForce.tolerance})
+	}
+	return nil
+}
+
+// putInForce makes the plan of a digest the one by which the filter works, and reports whether it is another one.
+func (m *member) putInForce(digest uint64) bool {
+	p := m.plans[digest]
+	if p == nil || p == m.inForce {
+		return false
+	}
+	m.inForce = p
+	return true
+}
+
+// applyTable switches the filter over. Before the first commit it lets nothing in, by the plan that is offered.
+func (m *member) applyTable(ctx context.Context, d *convergence.Decision) error {
+	p := m.inForce
+	if p == nil {
+		p = m.offered
+	}
+	if err := m.node.filter.Apply(p.table(d)); err != nil {
+		return fmt.Errorf("filter: %w", err)
+	}
+	if err := m.node.setVIPs(ctx, p.vips); err != nil {
+		return fmt.Errorf("virtual IPs: %w", err)
+	}
+	return nil
+}
+
+func (m *member) send(message *heartbeat.Message) bool {
+	m.frame = message.AppendTo(m.frame[:0])
+	if err := m.node.conn.Send(m.frame); err != nil {
+		m.log.Debug("Heartbeat not sent", "error", err)
+		return false
+	}
+	return true
+}
+
+func (m *member) announce() {
+	if m.out.Decision.LeaseUntil == 0 {
+		return
+	}
+	if err := m.node.announce(); err != nil {
+		m.log.Debug("Virtual IPs not announced", "error", err)
+	}
+}
+
+// sample reads the counters, judges them, and lets peers and people know.
+func (m *member) sample(ctx context.Context) error {
+	s, err := m.sampler.read(m.out.View)
+	if err != nil {
+		return err
+	}
+	verdict, changed := m.detector.Observe(s.stall)
+	if changed {
+		m.log.Info("Stall verdict changed", "reason", verdict.Reason, "queue", verdict.Queue, "message", verdict.Message)
+	}
+	m.reporter.sample, m.reporter.verdict = s, verdict
+	events := []convergence.Event{convergence.Traffic{
+		PacketsHandled: uint32(s.counters.Admitted),
+		SYNs:           uint32(s.counters.SYNDelivered),
+		Handshakes:     uint32(s.counters.HandshakesCompleted),
+		StallReason:    stallCode(verdict.Reason),
+	}}
+	if s.swept {
+		events = append(events, convergence.Idle{Table: s.connections.Idle})
+	}
+	if err := m.step(ctx, events...); err != nil {
+		return err
+	}
+	m.report()
+	return nil
+}
+
+// report passes the host's state on to the socket and the sink, which write what is news.
+func (m *member) report() {
+	status := m.reporter.build(m)
+	m.agent.publish(status)
+}

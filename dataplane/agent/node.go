@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/filter"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat/link"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/hostnet"
+)
+
+// node is what the agent set up on its node for one cluster: the filter on the interface,
+// the cluster MAC in its receive filter, the virtual IPs on lo, and the heartbeats' socket.
+// All but the socket outlives the agent, so that a restart loses nothing.
+type node struct {
+	iface  hostnet.Interface
+	filter *filter.Filter
+	conn   *link.Conn
+	vips   []netip.Addr
+	mac    net.HardwareAddr
+}
+
+func openNode(ctx context.Context, p *plan, bpffsDir string, log *slog.Logger) (*node, error) {
+	iface, err := hostnet.FindInterface(p.interfaceName, p.vips[0])
+	if err != nil {
+		return nil, err
+	}
+	if err := link.CheckMTU(iface.Name, iface.MTU, heartbeat.Size); err != nil {
+		return nil, err
+	}
+	n := &node{iface: iface, mac: p.clusterMAC}
+	n.filter, err = filter.Open(filter.Config{
+		Ifindex:        iface.Index,
+		PinPath:        bpffsDir,
+		Hook:           filterHook(p.hook),
+		MaxConnections: p.connections,
+		ClusterMAC:     p.clusterMAC,
+		HostMAC:        iface.MAC,
+		Log:            log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("filter on %s: %w", iface.Name, err)
+	}
+	if err := n.join(ctx, p); err != nil {
+		return nil, errors.Join(err, n.close())
+	}
+	return n, nil
+}
+
+// join makes the node reachable by the cluster MAC and the virtual IPs, with the filter in place already.
+func (n *node) join(ctx context.Context, p *plan) error {
+	if err := hostnet.AddMACFilter(n.iface, n.mac); err != nil {
+		return err
+	}
+	conn, err := link.Open(ctx, n.iface.Index, p.heartbeatMAC)
+	if err != nil {
+		return err
+	}
+	n.conn = conn
+	return nil
+}
+
+// setVIPs makes exactly these addresses local; those of an earlier config go.
+func (n *node) setVIPs(ctx context.Context, vips []netip.Addr) error {
+	if slices.Equal(n.vips, vips) {
+		return nil
+	}
+	gone := slices.DeleteFunc(slices.Clone(n.vips), func(a netip.Addr) bool { return slices.Contains(vips, a) })
+	if err := errors.Join(hostnet.AddVIPs(ctx, vips), hostnet.RemoveVIPs(ctx, gone)); err != nil {
+		return err
+	}
+	n.vips = slices.Clone(vips)
+	return nil
+}
+
+// announce tells the segment where the virtual IPs are.
+func (n *node) announce() error {
+	var errs []error
+	for _, vip := range n.vips {
+		errs = append(errs, hostnet.Announce(n.iface, vip, n.mac))
+	}
+	return errors.Join(errs...)
+}
+
+// close leaves everything in place for the next agent.
+func (n *node) close() error {
+	var errs []error
+	if n.conn != nil {
+		errs = append(errs, n.conn.Close())
+	}
+	return errors.Join(append(errs, n.filter.Close())...)
+}
+
+// remove leaves nothing. The virtual IPs go first: without the filter, a kernel that
+// had them would answer for them with the node's own MAC.
+func (n *node) remove(ctx context.Context) error {
+	errs := []error{
+		n.filter.Revoke(),
+		hostnet.RemoveVIPs(ctx, n.vips),
+		hostnet.RemoveMACFilter(n.iface, n.mac),
+		n.filter.Remove(),
+	}
+	if n.conn != nil {
+		errs = append(errs, n.conn.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// removeLeftovers removes what an agent that is gone set up by this plan.
+func removeLeftovers(ctx context.Context, p *plan, bpffsDir string) error {
+	errs := []error{hostnet.RemoveVIPs(ctx, p.vips)}
+	iface, err := hostnet.FindInterface(p.interfaceName, p.vips[0])
+	switch {
+	case err == nil:
+		errs = append(errs, hostnet.RemoveMACFilter(iface, p.clusterMAC))
+	case !errors.Is(err, hostnet.ErrNoInterface):
+		errs = append(errs, err)
+	}
+	return errors.Join(append(errs, filter.Cleanup(bpffsDir))...)
+}
+
+func filterHook(h v1alpha1.Hook) filter.Hook {
+	switch h {
+	case v1alpha1.HookXDP:
+		return filter.XDP
+	case v1alpha1.HookTCX:
+		return filter.TCX
+	default:
+		return filter.Auto
+	}
+}

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/convergence"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/filter"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/stall"
+)
+
+// reporter puts together what a host reports.
+type reporter struct {
+	incarnation uint64
+	configError error
+	sample      sample
+	verdict     stall.Verdict
+
+	// status is built anew each time, but conditions keep their transition times.
+	status *v1alpha1.LoadBalancingHostStatus
+	// instants holds the wall clock of the few moments in a report, so that they do not
+	// jitter from one report to the next.
+	instants map[time.Duration]metav1.Time
+}
+
+func (r *reporter) build(m *member) *v1alpha1.LoadBalancingHostStatus {
+	view, s := m.out.View, r.status
+	hostGeneration := m.agent.desired.Host.Generation
+	inForce := m.inForce
+	if inForce == nil {
+		inForce = m.offered
+	}
+	*s = v1alpha1.LoadBalancingHostStatus{
+		Conditions:               s.Conditions,
+		ObservedGeneration:       &hostGeneration,
+		OfferedClusterGeneration: pointer(m.offered.generation),
+		State:                    hostCondition(view.State),
+		Members:                  idsOf(view.Members),
+		Epoch:                    pointer(int64(view.Epoch)),
+		Convergences:             pointer(int64(view.Convergences)),
+		LastConvergence:          r.lastConvergence(view),
+		Buckets:                  bucketReport(inForce, &view.Own),
+		Traffic:                  r.traffic(),
+		Dataplane: v1alpha1.HostDataplane{
+			Interface:  m.node.iface.Name,
+			Hook:       v1alpha1.Hook(m.node.filter.Hook().String()),
+			ClusterMAC: m.node.mac.String(),
+			HostMAC:    m.node.iface.MAC.String(),
+		},
+	}
+	if m.inForce != nil {
+		s.ClusterGeneration = pointer(m.inForce.generation)
+	}
+	if view.Default != 0 {
+		s.DefaultHostID = pointer(int32(view.Default))
+	}
+	if r.verdict.Stalled() {
+		since := r.instant(r.verdict.Since)
+		s.Stall = &v1alpha1.HostStall{Reason: r.verdict.Reason, Queue: r.verdict.Queue, Message: r.verdict.Message, Since: &since}
+	}
+	s.Columns = columns(int32(m.offered.hostID), s)
+	r.setConditions(s, view)
+	return s.DeepCopy()
+}
+
+func (r *reporter) lastConvergence(view *convergence.View) *v1alpha1.ConvergenceRecord {
+	if view.Cause == convergence.CauseNone {
+		return nil
+	}
+	started := r.instant(view.Started)
+	record := &v1alpha1.ConvergenceRecord{Cause: v1alpha1.ConvergenceCause(view.Cause.String()), StartedAt: &started}
+	if view.Finished != 0 {
+		record.DurationMilliseconds = pointer((view.Finished - view.Started).Milliseconds())
+	}
+	return record
+}
+
+func (r *reporter) traffic() v1alpha1.HostTraffic {
+	c := &r.sample.counters
+	return v1alpha1.HostTraffic{
+		Admitted:    pointer(int64(c.Admitted)),
+		Rejected:    pointer(int64(c.Rejected)),
+		Invalid:     pointer(int64(c.Invalid)),
+		Delivered:   pointer(int64(c.Delivered)),
+		Answered:    pointer(int64(c.Answered)),
+		Transmitted: pointer(int64(r.sample.transmitted)),
+		Completed:   pointer(int64(c.HandshakesCompleted)),
+		Connections: pointer(int64(r.sample.connections.Count)),
+		Untracked:   pointer(int64(c.Untracked)),
+	}
+}
+
+// instant returns the wall clock at a moment of the monotonic one.
+func (r *reporter) instant(at time.Duration) metav1.Time {
+	if t, ok := r.instants[at]; ok {
+		return t
+	}
+	const enough = 16 // moments that one report can hold, and those of the report before
+	if len(r.instants) >= enough || r.instants == nil {
+		r.instants = map[time.Duration]metav1.Time{}
+	}
+	t := metav1.NewTime(time.Now().Add(at - filter.Now()).Truncate(time.Second))
+	r.instants[at] = t
+	return t
+}
+
+func (r *reporter) setConditions(s *v1alpha1.LoadBalancingHostStatus, view *convergence.View) {
+	set := func(kind string, holds bool, reason, message string) {
+		status := metav1.ConditionFalse
+		if holds {
+			status = metav1.ConditionTrue
+		}
+		meta.SetStatusCondition(&s.Conditions, metav1.Condition{
+			Type: kind, Status: status, Reason: reason, Message: message, ObservedGeneration: *s.ObservedGeneration,
+		})
+	}
+	set(v1alpha1.ConditionDataplaneReady, true, v1alpha1.ReasonDataplaneReady,
+		fmt.Sprintf("filter at %s of %s", s.Dataplane.Hook, s.Dataplane.Interface))
+
+	converged := view.State == convergence.StateConverged
+	members := fmt.Sprintf("host %s, members %s, epoch %d", strings.ToLower(s.Columns.State), s.Columns.Members, view.Epoch)
+	if converged {
+		set(v1alpha1.ConditionConverged, true, v1alpha1.ReasonConverged, members)
+	} else {
+		set(v1alpha1.ConditionConverged, false, string(s.State), members)
+	}
+
+	consistent, reason, message := r.consistency(view)
+	set(v1alpha1.ConditionConfigConsistent, consistent, reason, message)
+
+	if s.Stall != nil {
+		set(v1alpha1.ConditionTrafficStalled, true, string(s.Stall.Reason), stallMessage(s.Stall))
+	} else {
+		set(v1alpha1.ConditionTrafficStalled, false, v1alpha1.ReasonTrafficFlows, "")
+	}
+
+	switch {
+	case !converged:
+		set(v1alpha1.ConditionReady, false, v1alpha1.ReasonNotConverged, members)
+	case s.Stall != nil:
+		set(v1alpha1.ConditionReady, false, v1alpha1.ReasonTrafficStalled, stallMessage(s.Stall))
+	case !consistent:
+		set(v1alpha1.ConditionReady, false, v1alpha1.ReasonConfigInconsistent, message)
+	default:
+		set(v1alpha1.ConditionReady, true, v1alpha1.ReasonServing, members)
+	}
+}
+
+// stallMessage has no numbers that change while a stall lasts.
+func stallMessage(s *v1alpha1.HostStall) string {
+	if s.Queue != "" {
+		return fmt.Sprintf("%s on %s", s.Reason, s.Queue)
+	}
+	return string(s.Reason)
+}
+
+func (r *reporter) consistency(view *convergence.View) (consistent bool, reason, message string) {
+	if r.configError != nil {
+		return false, v1alpha1.ReasonConflict, "config refused, the last one stays in force: " + r.configError.Error()
+	}
+	if len(view.Conflicts) == 0 {
+		return true, v1alpha1.ReasonConsistent, ""
+	}
+	messages := make([]string, len(view.Conflicts))
+	for i, c := range view.Conflicts {
+		messages[i] = c.Message
+	}
+	switch view.Conflicts[0].Reason {
+	case convergence.CauseDuplicateHostID:
+		reason = v1alpha1.ReasonDuplicateHostID
+	case convergence.CauseNumberOfRules, convergence.CauseModifiedRules:
+		reason = v1alpha1.ReasonRulesDiffer
+	default:
+		reason = v1alpha1.ReasonConflict
+	}
+	return false, reason, strings.Join(messages, "; ")
+}
+
+func bucketReport(p *plan, own *bucket.Table) []v1alpha1.RuleBuckets {
+	var report []v1alpha1.RuleBuckets
+	for _, slot := range p.usedSlots() {
+		report = append(report, v1alpha1.RuleBuckets{
+			Rule: p.slotName(slot), Count: pointer(int32(own[slot].Len())), Map: own[slot].String(),
+		})
+	}
+	return report
+}
+
+func hostCondition(s convergence.State) v1alpha1.HostCondition {
+	switch s {
+	case convergence.StateConverged:
+		return v1alpha1.HostConverged
+	case convergence.StateConverging:
+		return v1alpha1.HostConverging
+	case convergence.StateDraining, convergence.StateLeaving:
+		return v1alpha1.HostDraining
+	case convergence.StateExcluded:
+		return v1alpha1.HostExcluded
+	case convergence.StateSuspended:
+		return v1alpha1.HostSuspended
+	case convergence.StateStopped:
+		return v1alpha1.HostStopped
+	default:
+		return v1alpha1.HostUnknown
+	}
+}
+
+func idsOf(set heartbeat.Set) []int32 {
+	var ids []int32
+	for id := uint8(1); id <= heartbeat.MaxHosts; id++ {
+		if set.Has(id) {
+			ids = append(ids, int32(id))
+		}
+	}
+	return ids
+}
+
+func pointer[T any](v T) *T { return &v }

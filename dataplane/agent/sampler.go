@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/convergence"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/filter"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/hostnet"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/stall"
+)
+
+const (
+	// sweepInterval is how often tracked connections are swept.
+	sweepInterval = time.Second
+	// sweepShare bounds the share of time that sweeps of a large table take: 1/sweepShare.
+	sweepShare = 50
+)
+
+// sampler reads what the node counts.
+type sampler struct {
+	ifindex     int
+	filter      *filter.Filter
+	nextSweep   time.Duration
+	connections filter.Connections
+}
+
+// sample is what a host counts at one moment.
+type sample struct {
+	counters    filter.Counters
+	connections filter.Connections
+	// swept says that connections are of this moment.
+	swept       bool
+	transmitted uint64
+	stall       stall.Sample
+}
+
+func (r *sampler) read(view *convergence.View) (sample, error) {
+	now := filter.Now()
+	counters, err := r.filter.Counters()
+	if err != nil {
+		return sample{}, fmt.Errorf("counters: %w", err)
+	}
+	leaves, err := stall.ReadLeaves(r.ifindex)
+	if err != nil {
+		return sample{}, fmt.Errorf("transmit queues: %w", err)
+	}
+	transmitted, err := hostnet.Transmitted(r.ifindex)
+	if err != nil {
+		return sample{}, err
+	}
+	s := sample{counters: counters, transmitted: transmitted}
+	if s.swept = now >= r.nextSweep; s.swept {
+		if r.connections, err = r.filter.Connections(now); err != nil {
+			return sample{}, fmt.Errorf("tracked connections: %w", err)
+		}
+		r.nextSweep = now + max(sweepInterval, sweepShare*(filter.Now()-now))
+	}
+	s.connections = r.connections
+	s.stall = stallSample(now, &counters, leaves, view)
+	return s, nil
+}
+
+func stallSample(now time.Duration, c *filter.Counters, leaves []stall.Leaf, view *convergence.View) stall.Sample {
+	s := stall.Sample{
+		At:              now,
+		Admitted:        c.Admitted,
+		Delivered:       c.Delivered,
+		Answered:        c.Answered,
+		SYNs:            c.SYNDelivered,
+		RepeatedSYNs:    c.SYNRepeated,
+		SYNACKs:         c.SYNACK,
+		RSTs:            c.RST,
+		Completed:       c.HandshakesCompleted,
+		AddressAsked:    c.ResolutionAsked,
+		AddressAnswered: c.ResolutionAnswered,
+		Leaves:          leaves,
+	}
+	for i, q := range c.Queues {
+		s.Queues = append(s.Queues, stall.Queue{Index: i, Admitted: q.Admitted, Delivered: q.Delivered})
+	}
+	if view != nil {
+		s.HeartbeatsUnheard = view.State == convergence.StateExcluded && view.Heard&^view.Members != 0
+	}
+	return s
+}
+
+// stallCode is the number of a stall reason in heartbeats; 0 is none. It must not change between versions.
+func stallCode(reason v1alpha1.StallReason) uint8 {
+	for i, r := range []v1alpha1.StallReason{
+		v1alpha1.StallIngressQueue, v1alpha1.StallServiceNotAnswering, v1alpha1.StallEgressQueue,
+		v1alpha1.StallRepliesLost, v1alpha1.StallAddressResolution, v1alpha1.StallHeartbeatsUnheard,
+	} {
+		if r == reason {
+			return uint8(i + 1)
+		}
+	}
+	return 0
+}
