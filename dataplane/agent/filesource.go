@@ -5,12 +5,14 @@ package agent
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
@@ -67,7 +69,7 @@ func (s *FileSource) Run(ctx context.Context, deliver func(Desired)) error {
 
 func parseClusterFile(content []byte, node string, generation int64) (Desired, error) {
 	cluster := &v1alpha1.LoadBalancingCluster{}
-	if err := yaml.UnmarshalStrict(content, cluster); err != nil {
+	if err := unmarshalStrict(content, cluster); err != nil {
 		return Desired{}, err
 	}
 	if cluster.APIVersion != v1alpha1.GroupVersion.String() || cluster.Kind != "LoadBalancingCluster" {
@@ -89,6 +91,16 @@ func parseClusterFile(content []byte, node string, generation int64) (Desired, e
 		ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.HostObjectName(cluster.Name, node), Generation: generation},
 		Spec:       spec,
 	}}, nil
+}
+
+// unmarshalStrict refuses what the API server would: unknown fields, fields in the wrong case, and repeated ones.
+func unmarshalStrict(content []byte, into any) error {
+	object, err := yaml.YAMLToJSONStrict(content)
+	if err != nil {
+		return err
+	}
+	strict, err := json.UnmarshalStrict(object, into)
+	return errors.Join(append(strict, err)...)
 }
 
 // hostSpecFromFile does what the hosts controller does in Kubernetes: it resolves one entry of

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/convergence"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/filter"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/placement"
+)
+
+// desired returns a config of two rules for tests to change.
+func desired(change ...func(*v1alpha1.LoadBalancingClusterSpec, *v1alpha1.LoadBalancingHostSpec)) Desired {
+	d := Desired{Cluster: &v1alpha1.LoadBalancingCluster{}, Host: &v1alpha1.LoadBalancingHost{}}
+	d.Cluster.Name, d.Cluster.Generation = "web", 3
+	d.Cluster.Spec = v1alpha1.LoadBalancingClusterSpec{
+		VirtualIPs: []string{"10.77.0.100", "10.77.0.101"},
+		PortRules: []v1alpha1.PortRule{
+			{Name: "http", Ports: v1alpha1.PortRange{From: 80, To: 80}, Protocol: v1alpha1.ProtocolTCP, Affinity: v1alpha1.AffinityNone},
+			{Name: "admin", Ports: v1alpha1.PortRange{From: 8000, To: 8010}, VirtualIP: "10.77.0.101", FilteringMode: v1alpha1.FilteringModeSingle},
+		},
+	}
+	d.Host.Spec = v1alpha1.LoadBalancingHostSpec{ClusterName: "web", NodeName: "node-b", HostID: 2}
+	for _, c := range change {
+		c(&d.Cluster.Spec, &d.Host.Spec)
+	}
+	return d
+}
+
+func mustPlan(t *testing.T, d Desired) *plan {
+	t.Helper()
+	p, err := newPlan(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestPlanFillsInWhatIsNotSaid(t *testing.T) {
+	p := mustPlan(t, desired())
+	if got, want := p.clusterMAC.String(), "03:bf:0a:4d:00:64"; got != want {
+		t.Errorf("cluster MAC %s, want %s", got, want)
+	}
+	if p.heartbeatMAC.String() != p.clusterMAC.String() {
+		t.Errorf("heartbeats go to %s, want the cluster MAC", p.heartbeatMAC)
+	}
+	policy := p.policy()
+	for slot, want := range map[int]convergence.SlotPolicy{
+		0:                  {Mode: placement.Multiple, Weight: 50, Priority: 2},
+		1:                  {Mode: placement.Single, Weight: 50, Priority: 2},
+		bucket.DefaultSlot: {Mode: placement.Multiple, Weight: 50, Priority: 2},
+	} {
+		got := policy.Slots[slot]
+		if got.Digest == 0 {
+			t.Errorf("slot %d has no digest", slot)
+		}
+		got.Digest = 0
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("slot %d (-want +got):\n%s", slot, diff)
+		}
+	}
+	table := p.table(&convergence.Decision{Epoch: 7})
+	if err := table.Validate(); err != nil {
+		t.Error(err)
+	}
+	if table.Slots[0].Affinity != filter.AffinityNone || table.Slots[1].Filter != filter.ModeSingle {
+		t.Errorf("filter slots: %+v, %+v", table.Slots[0], table.Slots[1])
+	}
+}
+
+func TestHeartbeatsAreBroadcastInUnicastMode(t *testing.T) {
+	p := mustPlan(t, desired(func(c *v1alpha1.LoadBalancingClusterSpec, _ *v1alpha1.LoadBalancingHostSpec) {
+		c.Mode = v1alpha1.ModeUnicast
+	}))
+	if p.heartbeatMAC.String() != "ff:ff:ff:ff:ff:ff" {
+		t.Errorf("heartbeats go to %s (Microsoft KB Q232711)", p.heartbeatMAC)
+	}
+}
+
+// Hosts may filter by different weights, never by different rules.
+func TestDigestCoversWhatHostsShare(t *testing.T) {
+	type spec = v1alpha1.LoadBalancingClusterSpec
+	type host = v1alpha1.LoadBalancingHostSpec
+	base := mustPlan(t, desired())
+	for name, test := range map[string]struct {
+		change func(*spec, *host)
+		shared bool
+	}{
+		"port range":  {func(c *spec, _ *host) { c.PortRules[0].Ports.To = 81 }, true},
+		"affinity":    {func(c *spec, _ *host) { c.PortRules[0].Affinity = v1alpha1.AffinitySingle }, true},
+		"another VIP": {func(c *spec, _ *host) { c.VirtualIPs = append(c.VirtualIPs, "10.77.0.102") }, true},
+		"tolerance":   {func(c *spec, _ *host) { c.Heartbeat.Tolerance = pointer[int32](9) }, true},
+		"weight": {func(_ *spec, h *host) {
+			h.Rules = []v1alpha1.HostRule{{Name: "http", LoadWeight: pointer[int32](7)}}
+		}, false},
+		"host ID":             {func(_ *spec, h *host) { h.HostID = 9 }, false},
+		"stall detection":     {func(c *spec, _ *host) { c.StallDetection.MinPackets = pointer[int32](99) }, false},
+		"default spelled out": {func(c *spec, _ *host) { c.PortRules[0].FilteringMode = v1alpha1.FilteringModeMultiple }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if changed := mustPlan(t, desired(test.change)).digest != base.digest; changed != test.shared {
+				t.Errorf("digest changed: %v, want %v", changed, test.shared)
+			}
+		})
+	}
+}
+
+// A slot goes on serving through a change of config that does not touch its packets.
+func TestSlotDigestCoversThePacketsOfTheSlot(t *testing.T) {
+	slots := func(rules ...v1alpha1.PortRule) [bucket.Slots]slotPlan {
+		return mustPlan(t, desired(func(c *v1alpha1.LoadBalancingClusterSpec, _ *v1alpha1.LoadBalancingHostSpec) { c.PortRules = rules })).slots
+	}
+	rule := func(name string, from, to int32, vip string) v1alpha1.PortRule {
+		return v1alpha1.PortRule{Name: name, Ports: v1alpha1.PortRange{From: from, To: to}, VirtualIP: vip}
+	}
+	base := slots(rule("http", 80, 80, ""))
+	if got := slots(rule("dns", 53, 53, ""), rule("http", 80, 80, "")); got[1].digest != base[0].digest {
+		t.Error("a rule elsewhere changed the digest of a rule that only moved in the list")
+	}
+	if got := slots(rule("http", 80, 80, ""), rule("special", 1, 100, "10.77.0.101")); got[0].digest == base[0].digest {
+		t.Error("a rule for one virtual IP takes packets away, the digest is the same")
+	}
+	if got := slots(rule("http", 80, 81, "")); got[bucket.DefaultSlot].digest == base[bucket.DefaultSlot].digest {
+		t.Error("the default rule lost a port, its digest is the same")
+	}
+}
+
+func TestPlanRefuses(t *testing.T) {
+	type spec = v1alpha1.LoadBalancingClusterSpec
+	type host = v1alpha1.LoadBalancingHostSpec
+	for name, test := range map[string]struct {
+		change func(*spec, *host)
+		want   string
+	}{
+		"no VIP":       {func(c *spec, _ *host) { c.VirtualIPs = nil }, "spec.virtualIPs: at least one"},
+		"no address":   {func(c *spec, _ *host) { c.VirtualIPs[1] = "web" }, "spec.virtualIPs[1]"},
+		"VIP twice":    {func(c *spec, _ *host) { c.VirtualIPs[1] = c.VirtualIPs[0] }, "spec.virtualIPs[1]: 10.77.0.100 is there twice"},
+		"ports turned": {func(c *spec, _ *host) { c.PortRules[1].Ports.To = 10 }, "spec.portRules[1] (admin): ports 8000-10"},
+		"foreign VIP":  {func(c *spec, _ *host) { c.PortRules[1].VirtualIP = "10.1.1.1" }, "10.1.1.1 is not in spec.virtualIPs"},
+		"host ID":      {func(_ *spec, h *host) { h.HostID = 33 }, "node-b: hostID 33 is not in 1..32"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := newPlan(desired(test.change)); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want an error with %q", err, test.want)
+			}
+		})
+	}
+}
