@@ -62,19 +62,6 @@ func (f *Filter) SetBusy(busy bucket.Table) error {
 	return nil
 }
 
-// RenewLease lets the filter accept until the given time of CLOCK_MONOTONIC, see Now. The
-// programs notice its end with the next tick of the kernel's timer (1 to 10 ms).
-func (f *Filter) RenewLease(until time.Duration) error {
-	if until < 0 {
-		return fmt.Errorf("filter: lease until %s", until)
-	}
-	f.state.setLease(until)
-	return nil
-}
-
-// Revoke ends the lease: from the next packet on, nothing is accepted.
-func (f *Filter) Revoke() error { return f.RenewLease(0) }
-
 // inForce returns the table in force, nil before the first Apply, and since when it is.
 func (f *Filter) inForce() (*compiled, time.Duration) {
 	f.mu.Lock()

@@ -173,3 +173,11 @@ func isAttached(path string) (bool, error) {
 	}
 	return false, nil
 }
+
+// attachedHook tells where the filter pinned under path stands.
+func attachedHook(path string) Hook {
+	if _, err := os.Stat(filepath.Join(path, xdpPoint.pin)); err == nil {
+		return XDP
+	}
+	return TCX
+}

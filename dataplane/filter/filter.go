@@ -71,6 +71,7 @@ type Filter struct {
 	hook     Hook
 	pending  bool // attached programs still use maps of another layout
 
+	leasing  sync.Mutex // orders renewals
 	sweeping sync.Mutex // one sweep at a time; taken before mu
 	mu       sync.Mutex
 	compiled *compiled // in force; nil before the first Apply
@@ -130,8 +131,8 @@ func (f *Filter) open() error {
 	if attached && !f.maps.adopted {
 		f.config.Log.Warn("Pinned maps have another layout: tracked connections are lost at the next epoch", "path", f.config.PinPath)
 		f.pending = true
-		f.hook = f.config.Hook
-		return nil
+		f.hook = attachedHook(f.config.PinPath)
+		return f.load(f.config.Hook == TCX)
 	}
 	return f.install()
 }

@@ -55,10 +55,6 @@ func (s *state) active() *wlbsPolicy {
 	return &s.shared.Policies[atomic.LoadUint32(&s.shared.Active)]
 }
 
-func (s *state) setLease(until time.Duration) {
-	atomic.StoreUint64(&s.shared.Lease, uint64(until))
-}
-
 // commit makes c the policy in force: it fills the generation that no program reads, then
 // flips one word.
 func (s *state) commit(c *compiled, held *bucket.Table) {

@@ -13,6 +13,11 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type wlbsClock struct {
+	_       structs.HostLayout
+	Jiffies uint64
+}
+
 type wlbsConn struct {
 	_     structs.HostLayout
 	Seen  uint64
@@ -117,6 +122,7 @@ const (
 	wlbsMapConnections     = "connections"
 	wlbsMapCounterTable    = "counter_table"
 	wlbsMapHalfOpen        = "half_open"
+	wlbsProgWlbsClock      = "wlbs_clock"
 	wlbsProgWlbsEgress     = "wlbs_egress"
 	wlbsProgWlbsIngress    = "wlbs_ingress"
 	wlbsProgWlbsXdp        = "wlbs_xdp"
@@ -170,6 +176,7 @@ type wlbsSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type wlbsProgramSpecs struct {
+	WlbsClock   *ebpf.ProgramSpec `ebpf:"wlbs_clock"`
 	WlbsEgress  *ebpf.ProgramSpec `ebpf:"wlbs_egress"`
 	WlbsIngress *ebpf.ProgramSpec `ebpf:"wlbs_ingress"`
 	WlbsXdp     *ebpf.ProgramSpec `ebpf:"wlbs_xdp"`
@@ -245,6 +252,7 @@ type wlbsVariables struct {
 //
 // It can be passed to loadWlbsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type wlbsPrograms struct {
+	WlbsClock   *ebpf.Program `ebpf:"wlbs_clock"`
 	WlbsEgress  *ebpf.Program `ebpf:"wlbs_egress"`
 	WlbsIngress *ebpf.Program `ebpf:"wlbs_ingress"`
 	WlbsXdp     *ebpf.Program `ebpf:"wlbs_xdp"`
@@ -252,6 +260,7 @@ type wlbsPrograms struct {
 
 func (p *wlbsPrograms) Close() error {
 	return _WlbsClose(
+		p.WlbsClock,
 		p.WlbsEgress,
 		p.WlbsIngress,
 		p.WlbsXdp,

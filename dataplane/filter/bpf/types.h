@@ -62,7 +62,7 @@ struct policy {
 struct state {
 	__u32 active; /* generation in force */
 	__u32 layout;
-	__u64 lease; /* CLOCK_MONOTONIC ns; 0 = revoked */
+	__u64 lease; /* jiffies; 0 = revoked */
 	__u64 pad[6];
 	struct policy policies[GENERATIONS];
 };
@@ -116,6 +116,11 @@ struct counters {
 	__u64 admitted[QUEUES];
 	__u64 delivered[QUEUES];
 	__u64 heartbeat_seen; /* coarse CLOCK_MONOTONIC ns */
+};
+
+/* What wlbs_clock answers. */
+struct clock {
+	__u64 jiffies;
 };
 
 #endif

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package filter
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/internal/nstest"
+)
+
+const (
+	xdpDrop    = 1
+	xdpPass    = 2
+	tcNext     = 0xffffffff
+	tcDrop     = 2
+	tcRedirect = 7
+)
+
+var (
+	vip4    = netip.MustParseAddr("10.0.0.100")
+	vip6    = netip.MustParseAddr("fd00::100")
+	client4 = netip.MustParseAddr("10.0.0.7")
+	client6 = netip.MustParseAddr("fd00::7")
+)
+
+// rig is a filter whose programs are run by hand, attached to nothing.
+type rig struct {
+	*Filter
+	t testing.TB
+}
+
+// newRig loads the programs for the hook, with a lease that outlives the test.
+func newRig(t testing.TB, hook Hook, change ...func(*Config)) *rig {
+	t.Helper()
+	nstest.RequireRoot(t)
+	config := Config{Hook: hook, MaxConnections: 1024, ClusterMAC: testClusterMAC, HostMAC: testHostMAC}
+	for _, c := range change {
+		c(&config)
+	}
+	f := &Filter{config: config, timeouts: config.Timeouts.withDefaults(), hook: hook}
+	t.Cleanup(func() {
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := f.openUnattached(t.TempDir()); err != nil {
+		var verifier *ebpf.VerifierError
+		if errors.As(err, &verifier) {
+			t.Logf("%+v", verifier)
+		}
+		t.Fatal(err)
+	}
+	r := &rig{Filter: f, t: t}
+	if err := f.RenewLease(Now() + time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func (f *Filter) openUnattached(path string) error {
+	spec, err := f.spec()
+	if err != nil {
+		return err
+	}
+	if f.maps, err = openMaps(spec, path); err != nil {
+		return err
+	}
+	if f.state, err = mapState(f.maps.byName[stateSection]); err != nil {
+		return err
+	}
+	return f.load(f.hook == TCX)
+}
+
+func (r *rig) apply(table Table) {
+	r.t.Helper()
+	if err := r.Apply(table); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// in gives a frame to the programs in the way of incoming frames, and reports whether the
+// stack gets it.
+func (r *rig) in(frame []byte) bool {
+	r.t.Helper()
+	if r.hook == XDP {
+		switch action := r.run(r.objects.WlbsXdp, frame); action {
+		case xdpDrop:
+			return false
+		case xdpPass:
+		default:
+			r.t.Fatalf("wlbs_xdp returned %d", action)
+		}
+	}
+	switch action := r.run(r.objects.WlbsIngress, frame); action {
+	case tcNext:
+		return true
+	case tcDrop:
+		return false
+	default:
+		r.t.Fatalf("wlbs_ingress returned %d", action)
+		return false
+	}
+}
+
+// out gives a frame of the host to the egress program.
+func (r *rig) out(frame []byte) []byte {
+	r.t.Helper()
+	action, out := r.runOut(r.objects.WlbsEgress, frame)
+	if action == tcDrop {
+		return nil
+	}
+	if action != tcNext {
+		r.t.Fatalf("wlbs_egress returned %d", action)
+	}
+	return out
+}
+
+func (r *rig) run(p *ebpf.Program, frame []byte) uint32 {
+	r.t.Helper()
+	action, _ := r.runOut(p, frame)
+	return action
+}
+
+func (r *rig) runOut(p *ebpf.Program, frame []byte) (uint32, []byte) {
+	r.t.Helper()
+	out := make([]byte, len(frame)+64)
+	options := &ebpf.RunOptions{Data: frame, DataOut: out}
+	action, err := p.Run(options)
+	if err != nil {
+		r.t.Fatalf("run %s: %v", p, err)
+	}
+	return action, options.DataOut
+}
+
+func (r *rig) counters() Counters {
+	r.t.Helper()
+	c, err := r.Counters()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return c
+}
+
+func (r *rig) sweep(now time.Duration) Connections {
+	r.t.Helper()
+	c, err := r.Connections(now)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return c
+}
+
+// tableOf has one rule, TCP and UDP port 80 in slot 0, and the default slot, both with the
+// given policy.
+func tableOf(slot Slot) Table {
+	t := Table{
+		VIPs:  []netip.Addr{vip4, vip6},
+		Rules: []Rule{{From: 80, To: 80, TCP: true, UDP: true}},
+	}
+	t.Slots[0] = slot
+	t.Slots[bucket.DefaultSlot] = Slot{Filter: ModeSingle, Affinity: AffinitySingle, Own: slot.Own}
+	return t
+}
+
+func forHooks(t *testing.T, test func(t *testing.T, hook Hook)) {
+	for _, hook := range []Hook{XDP, TCX} {
+		t.Run(fmt.Sprint(hook), func(t *testing.T) { test(t, hook) })
+	}
+}
