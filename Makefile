@@ -22,8 +22,8 @@ TEST_FLAGS := $(if $(V),-v)
 
 # Tests that talk to the kernel as root, and those that need an API server; all
 # others are unit tests, so that none is forgotten.
-KERNEL_PACKAGES := ./dataplane/filter/... ./dataplane/hostnet/... ./dataplane/heartbeat/link/... ./dataplane/stall/... ./dataplane/agent/... ./dataplane/internal/...
-ENVTEST_PACKAGES := ./api/... ./controllers/...
+KERNEL_PACKAGES := ./dataplane/filter/... ./dataplane/hostnet/... ./dataplane/heartbeat/link/... ./dataplane/stall/... ./dataplane/agent ./dataplane/internal/...
+ENVTEST_PACKAGES := ./api/... ./controllers/... ./dataplane/agent/kube
 E2E_PACKAGES := ./e2e/...
 
 ##@ Start here
@@ -130,8 +130,7 @@ images: build $(BIN)/image ## Container images as archives in bin/, without a co
 
 .PHONY: deploy
 deploy: images cluster-up ## Put the operator on the cluster
-	$(CLUSTER) load $(BIN)/{manager,agent,whoami}.tar
-	hack/deploy $(CLUSTER)
+	hack/deploy $(CLUSTER) $(BIN)/{manager,agent,whoami}.tar
 
 .PHONY: cache
 cache: ## Where caches are, and how large

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/kube-wlbs/kube-wlbs/dataplane/agent"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/agent/kube"
 )
 
 // Where an agent keeps what belongs to a cluster, unless flags say otherwise.
@@ -87,12 +88,12 @@ cluster and removes all that it set up.`,
 				if err != nil {
 					return fmt.Errorf("--cluster works in a pod only, use --cluster-file elsewhere: %w", err)
 				}
-				client, err := agent.NewRESTClient(restConfig)
+				client, err := kube.NewClient(restConfig)
 				if err != nil {
 					return err
 				}
-				config.Source = &agent.KubeSource{Client: client, Cluster: cluster, Node: node, Log: log}
-				config.Sink = agent.NewKubeSink(client, cluster, node, log)
+				config.Source = &kube.Source{Client: client, Cluster: cluster, Node: node, Log: log}
+				config.Sink = kube.NewSink(client, cluster, node, log)
 				config.RestartHold = restartHold
 			default:
 				name, err := agent.ClusterNameInFile(clusterFile)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package agent
+package kube
 
 import (
 	"context"
@@ -33,26 +33,26 @@ const (
 	writeTimeout = 10 * time.Second
 )
 
-// KubeSink writes the status of this node's LoadBalancingHost by server-side apply.
-type KubeSink struct {
+// Sink writes the status of this node's LoadBalancingHost by server-side apply.
+type Sink struct {
 	client        rest.Interface
 	cluster, node string
 	log           *slog.Logger
 	latest        chan *v1alpha1.LoadBalancingHostStatus
 }
 
-// NewKubeSink returns a sink for the node's LoadBalancingHost of the cluster.
-func NewKubeSink(client rest.Interface, cluster, node string, log *slog.Logger) *KubeSink {
-	return &KubeSink{
+// NewSink returns a sink for the node's LoadBalancingHost of the cluster.
+func NewSink(client rest.Interface, cluster, node string, log *slog.Logger) *Sink {
+	return &Sink{
 		client: client, cluster: cluster, node: node, log: log,
 		latest: make(chan *v1alpha1.LoadBalancingHostStatus, 1),
 	}
 }
 
-func (s *KubeSink) name() string { return v1alpha1.HostObjectName(s.cluster, s.node) }
+func (s *Sink) name() string { return v1alpha1.HostObjectName(s.cluster, s.node) }
 
-// Report implements Sink.
-func (s *KubeSink) Report(status *v1alpha1.LoadBalancingHostStatus) {
+// Report implements agent.Sink.
+func (s *Sink) Report(status *v1alpha1.LoadBalancingHostStatus) {
 	for {
 		select {
 		case s.latest <- status:
@@ -66,8 +66,8 @@ func (s *KubeSink) Report(status *v1alpha1.LoadBalancingHostStatus) {
 	}
 }
 
-// Run implements Sink: it writes a status that differs at once, and else every renewInterval.
-func (s *KubeSink) Run(ctx context.Context) error {
+// Run implements agent.Sink: it writes a status that differs at once, and else every renewInterval.
+func (s *Sink) Run(ctx context.Context) error {
 	var current, written *v1alpha1.LoadBalancingHostStatus
 	var writtenAt, notBefore time.Time
 	timer := time.NewTimer(renewInterval)
@@ -102,7 +102,7 @@ func (s *KubeSink) Run(ctx context.Context) error {
 	}
 }
 
-func (s *KubeSink) write(ctx context.Context, status *v1alpha1.LoadBalancingHostStatus, now time.Time) error {
+func (s *Sink) write(ctx context.Context, status *v1alpha1.LoadBalancingHostStatus, now time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	status = status.DeepCopy()
@@ -144,8 +144,8 @@ func sameNews(a, b *v1alpha1.LoadBalancingHostStatus) bool {
 	return strip(a) == strip(b)
 }
 
-// Released implements Sink: it removes the finalizer that kept the object until the node was clean.
-func (s *KubeSink) Released(ctx context.Context) error {
+// Released implements agent.Sink: it removes the finalizer that kept the object until the node was clean.
+func (s *Sink) Released(ctx context.Context) error {
 	for {
 		host := &v1alpha1.LoadBalancingHost{}
 		err := s.client.Get().Resource(hostResource).Name(s.name()).Do(ctx).Into(host)

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package agent
+// Package kube connects an agent to Kubernetes: its config comes from two objects of the
+// wlbs.dev group, its status goes to one of them.
+package kube
 
 import (
 	"context"
 	"fmt"
 	"log/slog"
 	"sync"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -17,6 +18,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/agent"
 )
 
 const (
@@ -24,9 +26,9 @@ const (
 	hostResource    = "loadbalancinghosts"
 )
 
-// NewRESTClient returns a client for the wlbs.dev group and nothing else: an agent needs
+// NewClient returns a client for the wlbs.dev group and nothing else: an agent needs
 // two objects, and the clients that know every type of Kubernetes cost tens of MiB.
-func NewRESTClient(config *rest.Config) (rest.Interface, error) {
+func NewClient(config *rest.Config) (rest.Interface, error) {
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		return nil, fmt.Errorf("scheme of %s: %w", v1alpha1.GroupVersion, err)
@@ -43,16 +45,16 @@ func NewRESTClient(config *rest.Config) (rest.Interface, error) {
 	return client, nil
 }
 
-// KubeSource watches one LoadBalancingCluster and this node's LoadBalancingHost.
-type KubeSource struct {
+// Source watches one LoadBalancingCluster and this node's LoadBalancingHost.
+type Source struct {
 	Client rest.Interface
 	// Cluster and Node name the two objects.
 	Cluster, Node string
 	Log           *slog.Logger
 }
 
-// Run implements Source. Nothing is delivered before both objects were listed once.
-func (s *KubeSource) Run(ctx context.Context, deliver func(Desired)) error {
+// Run implements agent.Source. Nothing is delivered before both objects were listed once.
+func (s *Source) Run(ctx context.Context, deliver func(agent.Desired)) error {
 	var mu sync.Mutex // serialises the two informers' handlers
 	var synced bool
 	var clusters, hosts cache.Store
@@ -63,7 +65,7 @@ func (s *KubeSource) Run(ctx context.Context, deliver func(Desired)) error {
 		if !synced {
 			return
 		}
-		var d Desired
+		var d agent.Desired
 		if obj, ok, _ := clusters.GetByKey(s.Cluster); ok {
 			d.Cluster = obj.(*v1alpha1.LoadBalancingCluster).DeepCopy()
 		}
@@ -72,8 +74,8 @@ func (s *KubeSource) Run(ctx context.Context, deliver func(Desired)) error {
 		}
 		deliver(d)
 	}
-	clusters, clusterInformer := s.informer(ctx, clusterResource, s.Cluster, &v1alpha1.LoadBalancingCluster{}, update)
-	hosts, hostInformer := s.informer(ctx, hostResource, hostName, &v1alpha1.LoadBalancingHost{}, update)
+	clusters, clusterInformer := s.informer(clusterResource, s.Cluster, &v1alpha1.LoadBalancingCluster{}, update)
+	hosts, hostInformer := s.informer(hostResource, hostName, &v1alpha1.LoadBalancingHost{}, update)
 
 	var wg sync.WaitGroup
 	for _, i := range []cache.Controller{clusterInformer, hostInformer} {
@@ -89,7 +91,7 @@ func (s *KubeSource) Run(ctx context.Context, deliver func(Desired)) error {
 	return nil
 }
 
-func (s *KubeSource) informer(ctx context.Context, resource, name string, example runtime.Object, update func()) (cache.Store, cache.Controller) {
+func (s *Source) informer(resource, name string, example runtime.Object, update func()) (cache.Store, cache.Controller) {
 	lw := cache.NewListWatchFromClient(s.Client, resource, metav1.NamespaceAll, fields.OneTermEqualSelector("metadata.name", name))
 	return cache.NewInformerWithOptions(cache.InformerOptions{
 		ListerWatcher: lw,
@@ -103,7 +105,6 @@ func (s *KubeSource) informer(ctx context.Context, resource, name string, exampl
 			},
 			DeleteFunc: func(any) { update() },
 		},
-		ResyncPeriod: 0 * time.Second,
 	})
 }
 

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/agent"
+	"github.com/kube-wlbs/kube-wlbs/internal/kubetest"
+)
+
+const (
+	poll    = 20 * time.Millisecond
+	patient = 20 * time.Second
+)
+
+var server kubetest.Server
+
+func TestMain(m *testing.M) { os.Exit(server.Main(m)) }
+
+func logger(t *testing.T) *slog.Logger { return slog.New(slog.NewTextHandler(t.Output(), nil)) }
+
+func newClient(t *testing.T) client.Client {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(server.Config(t), client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func create(t *testing.T, c client.Client, name, vip string) (*v1alpha1.LoadBalancingCluster, *v1alpha1.LoadBalancingHost) {
+	t.Helper()
+	cluster := &v1alpha1.LoadBalancingCluster{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec:       v1alpha1.LoadBalancingClusterSpec{VirtualIPs: []string{vip}},
+	}
+	host := &v1alpha1.LoadBalancingHost{
+		ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.HostObjectName(name, "node-a"), Finalizers: []string{v1alpha1.Finalizer}},
+		Spec:       v1alpha1.LoadBalancingHostSpec{ClusterName: name, NodeName: "node-a", HostID: 1},
+	}
+	for _, o := range []client.Object{cluster, host} {
+		if err := c.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return cluster, host
+}
+
+func TestSourceDeliversChangesOfEitherObject(t *testing.T) {
+	c := newClient(t)
+	cluster, host := create(t, c, "source", "10.77.0.100")
+	rest, err := NewClient(server.Config(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	defer cancel()
+	delivered := make(chan agent.Desired, 64)
+	source := &Source{Client: rest, Cluster: "source", Node: "node-a", Log: logger(t)}
+	done := make(chan error, 1)
+	go func() { done <- source.Run(ctx, func(d agent.Desired) { delivered <- d }) }()
+	await := func(what string, ok func(agent.Desired) bool) {
+		t.Helper()
+		for {
+			select {
+			case d := <-delivered:
+				if ok(d) {
+					return
+				}
+			case <-ctx.Done():
+				t.Fatalf("not delivered: %s", what)
+			}
+		}
+	}
+	await("the first state", func(d agent.Desired) bool { return !d.Removed() && d.Host.Spec.HostID == 1 })
+
+	cluster.Spec.Interface = "eth7"
+	if err := c.Update(ctx, cluster); err != nil {
+		t.Fatal(err)
+	}
+	await("the cluster's change", func(d agent.Desired) bool { return d.Cluster.Spec.Interface == "eth7" })
+
+	host.Spec.DesiredState = v1alpha1.HostStateStopped
+	if err := c.Update(ctx, host); err != nil {
+		t.Fatal(err)
+	}
+	await("the host's change", func(d agent.Desired) bool { return d.Host.Spec.DesiredState == v1alpha1.HostStateStopped })
+
+	if err := c.Delete(ctx, host); err != nil {
+		t.Fatal(err)
+	}
+	await("the host's deletion", agent.Desired.Removed)
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSinkWritesNewsAtOnceAndReleases(t *testing.T) {
+	c := newClient(t)
+	_, host := create(t, c, "sink", "10.77.1.100")
+	rest, err := NewClient(server.Config(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sink := NewSink(rest, "sink", "node-a", logger(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- sink.Run(ctx) }()
+
+	report := func(members ...int32) {
+		sink.Report(&v1alpha1.LoadBalancingHostStatus{State: v1alpha1.HostConverged, Members: members})
+	}
+	read := func() v1alpha1.LoadBalancingHostStatus {
+		t.Helper()
+		if err := c.Get(t.Context(), client.ObjectKeyFromObject(host), host); err != nil {
+			t.Fatal(err)
+		}
+		return host.Status
+	}
+	await := func(members int) v1alpha1.LoadBalancingHostStatus {
+		t.Helper()
+		for end := time.Now().Add(patient); time.Now().Before(end); time.Sleep(poll) {
+			if s := read(); len(s.Members) == members {
+				return s
+			}
+		}
+		t.Fatalf("status with %d members was not written: %+v", members, host.Status)
+		return host.Status
+	}
+	report(1)
+	first := await(1)
+	if first.RenewTime == nil || first.LeaseSeconds == nil || *first.LeaseSeconds != leaseSeconds {
+		t.Errorf("no lease in %+v", first)
+	}
+	for range 20 { // what is no news is not written
+		report(1)
+		time.Sleep(poll)
+	}
+	if s := read(); !s.RenewTime.Equal(first.RenewTime) {
+		t.Errorf("an unchanged status was written again within %v", renewInterval)
+	}
+	report(1, 2)
+	if s := await(2); !s.RenewTime.After(first.RenewTime.Time) {
+		t.Errorf("the lease was not renewed with the news")
+	}
+	report(1) // lists are replaced, not merged
+	await(1)
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+
+	if err := c.Delete(t.Context(), host); err != nil {
+		t.Fatal(err)
+	}
+	if read(); host.DeletionTimestamp.IsZero() {
+		t.Fatal("the finalizer did not keep the host")
+	}
+	for range 2 { // the second time there is nothing left to do
+		if err := sink.Released(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Get(t.Context(), client.ObjectKeyFromObject(host), host); client.IgnoreNotFound(err) != nil || err == nil {
+		t.Errorf("the host is still there: %v", err)
+	}
+}
