@@ -20,7 +20,13 @@ import (
 
 func TestMain(m *testing.M) {
 	Main()
-	os.Exit(m.Run())
+	code := m.Run()
+	_ = os.Remove(builtAgent())
+	os.Exit(code)
+}
+
+func builtAgent() string {
+	return filepath.Join(os.TempDir(), fmt.Sprintf("wlbs-agent-%d", os.Getpid()))
 }
 
 // need skips the test where the machine lacks something, and fails it where CI=true says that it must not.
@@ -43,10 +49,10 @@ func needTool(t testing.TB, tool string) {
 
 // buildAgent builds the agent once for all tests of this process.
 var buildAgent = sync.OnceValues(func() (string, error) {
-	if path := os.Getenv("WLBS_AGENT"); path != "" {
-		return path, nil
+	if dir := os.Getenv("KUBE_WLBS_BIN"); dir != "" {
+		return filepath.Join(dir, "wlbs-agent"), nil
 	}
-	path := filepath.Join(os.TempDir(), fmt.Sprintf("wlbs-agent-%d", os.Getpid()))
+	path := builtAgent()
 	cmd := exec.Command("go", "build", "-o", path, "github.com/kube-wlbs/kube-wlbs/cmd/wlbs-agent")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

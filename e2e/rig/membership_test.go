@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rig
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+)
+
+// probing is many clients that keep connecting: what they see is what a change of the cluster costs.
+func probing(t testing.TB, r *Rig) *Running {
+	t.Helper()
+	run, err := r.StartLoad(Load{
+		Target: netip.AddrPortFrom(VIP, HTTPPort), Clients: 60, Interval: 100 * time.Millisecond, Timeout: 2 * time.Second,
+	})
+	must(t, err)
+	return run
+}
+
+func stop(t testing.TB, run *Running) Report {
+	t.Helper()
+	report, err := run.Stop()
+	must(t, err)
+	return report
+}
+
+// A lone host lists itself and serves (the second face of Q228942).
+func TestLoneHostListsItself(t *testing.T) {
+	r := startRig(t, 1, nil)
+	is, err := r.Hosts[0].QueryCLI(soon(t, 5*time.Second))
+	must(t, err)
+	if got := is.Status.Columns.State; got != "Converged as DEFAULT" {
+		t.Errorf("state %q, want Converged as DEFAULT", got)
+	}
+	report, err := r.Do(Load{Target: netip.AddrPortFrom(VIP, HTTPPort), Clients: 60, Connections: 1, Timeout: 5 * time.Second})
+	must(t, err)
+	none(t, report.Failed(), len(report.Attempts))
+}
+
+// A host that crashes is replaced; clients of the others notice nothing.
+func TestCrash(t *testing.T) {
+	r := startRig(t, 3, nil)
+	run := probing(t, r)
+	time.Sleep(2 * time.Second)
+	at := time.Now()
+	must(t, r.Hosts[1].Kill())
+	r.converged(t, r.Hosts[0], r.Hosts[2])
+	t.Logf("the others converged %v after the crash", time.Since(at).Round(time.Millisecond))
+	time.Sleep(3 * time.Second)
+	report := stop(t, run)
+
+	client, gap := report.LongestGap()
+	t.Logf("longest gap that a client saw: %v (%s)", gap.Round(time.Millisecond), client)
+	if gap > 5*time.Second {
+		t.Errorf("client %s was without an answer for %v", client, gap)
+	}
+	home := report.HostOf()
+	var elsewhere []Attempt
+	for _, a := range report.Failed() {
+		if home[a.Client] != r.Hosts[1].Name {
+			elsewhere = append(elsewhere, a)
+		}
+	}
+	none(t, elsewhere, len(report.Attempts))
+	for _, a := range report.Attempts {
+		if a.Error == "" && a.Host == r.Hosts[1].Name && a.Start.After(at.Add(5*time.Second)) {
+			t.Errorf("node-b, whose agent is dead, still answered %s %v after the crash", a.Client, a.Start.Sub(at))
+			break
+		}
+	}
+}
+
+// A host that leaves hands its clients over: no connection attempt fails. The same when it comes back.
+func TestLeaveAndJoinLoseNoConnection(t *testing.T) {
+	r := startRig(t, 3, nil)
+	run := probing(t, r)
+	time.Sleep(time.Second)
+	must(t, r.Hosts[1].Stop())
+	r.converged(t, r.Hosts[0], r.Hosts[2])
+	time.Sleep(time.Second)
+	must(t, r.Hosts[1].Start())
+	r.converged(t, r.Hosts...)
+	time.Sleep(time.Second)
+	report := stop(t, run)
+	none(t, report.Failed(), len(report.Attempts))
+	if got := report.ByHost(); len(got) != 3 {
+		t.Errorf("answers by host: %v, want all three", got)
+	}
+}
+
+// desired sets a host's desired state in the cluster file.
+func (r *Rig) desired(t *testing.T, h *Host, state wlbsv1alpha1.HostState) {
+	t.Helper()
+	for i := range r.Cluster.Spec.Hosts {
+		if r.Cluster.Spec.Hosts[i].NodeName == h.Name {
+			r.Cluster.Spec.Hosts[i].DesiredState = state
+		}
+	}
+	must(t, r.WriteCluster())
+}
+
+// A host that is told to stop is no member, still lists itself, and its clients go elsewhere without a failure.
+func TestDesiredStateStopped(t *testing.T) {
+	r := startRig(t, 3, nil)
+	run := probing(t, r)
+	r.desired(t, r.Hosts[0], wlbsv1alpha1.HostStateStopped)
+	r.converged(t, r.Hosts[1], r.Hosts[2])
+	must(t, poll(soon(t, 10*time.Second), func() error {
+		is, err := r.Hosts[0].Query(t.Context())
+		if err == nil && is.Status.State != wlbsv1alpha1.HostStopped {
+			err = errorString("state " + is.Status.State)
+		}
+		return err
+	}))
+	time.Sleep(time.Second)
+	r.desired(t, r.Hosts[0], wlbsv1alpha1.HostStateStarted)
+	r.converged(t, r.Hosts...)
+	report := stop(t, run)
+	none(t, report.Failed(), len(report.Attempts))
+}
+
+// Established connections stay where they are while others come and go.
+func TestLongConnectionsSurvive(t *testing.T) {
+	r := startRig(t, 2, nil)
+	held, err := r.StartLoad(Load{
+		Target: netip.AddrPortFrom(VIP, HTTPPort), Clients: 60, Hold: true, Interval: 100 * time.Millisecond, Timeout: 5 * time.Second,
+	})
+	must(t, err)
+	time.Sleep(time.Second)
+	// node-b leaves its clients behind with a word, so only those of node-a count here.
+	late := r.Hosts[1]
+	must(t, late.Stop())
+	r.converged(t, r.Hosts[0])
+	time.Sleep(time.Second)
+	must(t, late.Start())
+	r.converged(t, r.Hosts...)
+	time.Sleep(time.Second)
+	report := stop(t, held)
+
+	home, kept := report.HostOf(), 0
+	for _, name := range home {
+		if name == "node-a" {
+			kept++
+		}
+	}
+	if kept == 0 {
+		t.Fatal("no connection at node-a to watch")
+	}
+	var broken []Attempt
+	for _, a := range report.Failed() {
+		if home[a.Client] == "node-a" {
+			broken = append(broken, a)
+		}
+	}
+	none(t, broken, len(report.Attempts))
+}
+
+// A frozen agent's filter stops accepting before its peers take its clients: no connection has two hosts.
+func TestFrozenAgentIsFenced(t *testing.T) {
+	r := startRig(t, 3, nil)
+	c, err := r.StartCapture()
+	must(t, err)
+	run := probing(t, r)
+	time.Sleep(time.Second)
+	must(t, r.Hosts[1].Freeze())
+	r.converged(t, r.Hosts[0], r.Hosts[2])
+	time.Sleep(time.Second)
+	must(t, r.Hosts[1].Thaw())
+	r.converged(t, r.Hosts...)
+	time.Sleep(time.Second)
+	report := stop(t, run)
+	frames, err := c.Stop()
+	must(t, err)
+	r.neverAsSource(t, frames)
+	for client, hosts := range synAcks(frames) {
+		if len(hosts) > 1 {
+			t.Errorf("%s was accepted by %v", client, hosts)
+		}
+	}
+	if client, gap := report.LongestGap(); gap > 5*time.Second {
+		t.Errorf("client %s was without an answer for %v", client, gap)
+	}
+}
+
+// A host behind a cut cable converges alone; when the cable is mended there is one cluster again.
+func TestCutCable(t *testing.T) {
+	r := startRig(t, 3, nil)
+	run := probing(t, r)
+	time.Sleep(time.Second)
+	must(t, r.Hosts[0].Cut())
+	r.converged(t, r.Hosts[1], r.Hosts[2])
+	r.converged(t, r.Hosts[0])
+	must(t, r.Hosts[0].Mend())
+	r.converged(t, r.Hosts...)
+	time.Sleep(time.Second)
+	if client, gap := stop(t, run).LongestGap(); gap > 5*time.Second {
+		t.Errorf("client %s was without an answer for %v", client, gap)
+	}
+}
+
+// An agent that crashed and is started again takes over its filter: connections that were there live on.
+func TestRestartKeepsConnections(t *testing.T) {
+	r := startRig(t, 2, nil)
+	held, err := r.StartLoad(Load{
+		Target: netip.AddrPortFrom(VIP, HTTPPort), Clients: 60, Hold: true, Interval: 100 * time.Millisecond, Timeout: 10 * time.Second,
+	})
+	must(t, err)
+	time.Sleep(time.Second)
+	must(t, r.Hosts[1].Kill())
+	must(t, r.Hosts[1].Start())
+	r.converged(t, r.Hosts...)
+	time.Sleep(2 * time.Second)
+	report := stop(t, held)
+	none(t, report.Failed(), len(report.Attempts))
+}
+
+// A host taken out of the cluster is left as it was before.
+func TestRemovedHostIsLeftClean(t *testing.T) {
+	r := startRig(t, 3, nil)
+	h := r.Hosts[2]
+	if left, err := h.Leftovers(); err != nil || len(left) == 0 {
+		t.Fatalf("a running host shows nothing to leave behind: %v, %v", left, err)
+	}
+	must(t, h.Leave(soon(t, 20*time.Second)))
+	r.converged(t, r.Hosts[0], r.Hosts[1])
+}
+
+// So is one whose agent is told to end.
+func TestStoppedAgentLeavesNothing(t *testing.T) {
+	r := startRig(t, 2, nil)
+	must(t, r.Hosts[1].Stop())
+	left, err := r.Hosts[1].Leftovers()
+	must(t, err)
+	if len(left) > 0 {
+		t.Errorf("leftovers: %v", left)
+	}
+}

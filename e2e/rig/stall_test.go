@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rig
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+)
+
+func stallWindow() time.Duration {
+	var defaults wlbsv1alpha1.StallDetection
+	return defaults.Window()
+}
+
+// The host that this project is for: heartbeats pass, the cluster is converged, and one host's replies stand in
+// its transmit queue (Microsoft KB Q228942). That host is flagged, no other, and it is not when the queue moves again.
+func TestQ228942(t *testing.T) {
+	r := startRig(t, 3, nil)
+	run := probing(t, r)
+	defer func() { _ = stop(t, run) }()
+	time.Sleep(time.Second)
+	sick := r.Hosts[1]
+	at := time.Now()
+	must(t, sick.StallEgress())
+
+	window := stallWindow()
+	stall, err := sick.WaitStall(soon(t, window+3*time.Second), wlbsv1alpha1.StallEgressQueue)
+	must(t, err)
+	t.Logf("flagged after %v: %s: %s", time.Since(at).Round(time.Millisecond), stall.Queue, stall.Message)
+	if stall.Queue != "class 1:10 (eth0)" {
+		t.Errorf("queue %q, want class 1:10 (eth0)", stall.Queue)
+	}
+	r.converged(t, r.Hosts...) // while stalled: that is the point
+	for _, h := range r.Hosts {
+		is, err := h.Query(t.Context())
+		must(t, err)
+		if h != sick && is.Status.Stall != nil {
+			t.Errorf("%s is flagged, too: %+v", h.Name, is.Status.Stall)
+		}
+	}
+
+	must(t, sick.Unstall())
+	at = time.Now()
+	if _, err := sick.WaitStall(soon(t, 3*window), ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("cleared after %v", time.Since(at).Round(time.Millisecond))
+}
+
+// A single client is enough to see the stall of the host it is at.
+func TestQ228942WithOneClient(t *testing.T) {
+	r := startRig(t, 1, nil)
+	must(t, r.Hosts[0].StallEgress())
+	run, err := r.StartLoad(Load{Target: netip.AddrPortFrom(VIP, HTTPPort), Clients: 1, Connections: 2, Interval: 100 * time.Millisecond, Timeout: 15 * time.Second})
+	must(t, err)
+	defer func() { _, _ = run.Stop() }()
+	_, err = r.Hosts[0].WaitStall(soon(t, 12*time.Second), wlbsv1alpha1.StallEgressQueue)
+	must(t, err)
+}
+
+// A server that is gone answers with RST: that is no stall. One that is silent is.
+func TestServiceNotAnswering(t *testing.T) {
+	needTool(t, "nft")
+	r := startRig(t, 1, nil)
+	h := r.Hosts[0]
+	run := probing(t, r)
+	defer func() { _ = stop(t, run) }()
+	must(t, h.StopServer())
+	time.Sleep(2 * stallWindow())
+	is, err := h.Query(t.Context())
+	must(t, err)
+	if is.Status.Stall != nil {
+		t.Errorf("refused connections are flagged: %+v", is.Status.Stall)
+	}
+	for _, c := range []string{"add table ip mute", "add chain ip mute in { type filter hook input priority 0 ; }", "add rule ip mute in tcp dport 80 drop"} {
+		_, err := h.NS.Run("nft", strings.Fields(c)...)
+		must(t, err)
+	}
+	_, err = h.WaitStall(soon(t, 10*time.Second), wlbsv1alpha1.StallServiceNotAnswering)
+	must(t, err)
+	_, err = h.NS.Run("nft", "delete", "table", "ip", "mute")
+	must(t, err)
+	must(t, h.StartServer())
+	_, err = h.WaitStall(soon(t, 15*time.Second), "")
+	must(t, err)
+}
+
+// Idle hosts and hosts whose sending is paced are not stalled (Q248279).
+func TestIdleAndSlowAreNoStall(t *testing.T) {
+	r := startRig(t, 2, nil)
+	slow := r.Hosts[1]
+	_, err := slow.NS.Run("tc", strings.Fields("qdisc add dev eth0 root handle 1: htb default 20")...)
+	must(t, err)
+	_, err = slow.NS.Run("tc", strings.Fields("class add dev eth0 parent 1: classid 1:10 htb rate 8kbit burst 1 cburst 1")...)
+	must(t, err)
+	_, err = slow.NS.Run("tc", strings.Fields("class add dev eth0 parent 1: classid 1:20 htb rate 1gbit")...)
+	must(t, err)
+	_, err = slow.NS.Run("tc", strings.Fields("filter add dev eth0 parent 1: protocol ip u32 match ip src "+VIP.String()+"/32 flowid 1:10")...)
+	must(t, err)
+	watch := func(d time.Duration) {
+		t.Helper()
+		for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+			for _, h := range r.Hosts {
+				is, err := h.Query(t.Context())
+				must(t, err)
+				if is.Status.Stall != nil {
+					t.Fatalf("%s is flagged: %+v", h.Name, is.Status.Stall)
+				}
+			}
+		}
+	}
+	watch(7 * time.Second) // idle
+	run := probing(t, r)
+	watch(12 * time.Second)
+	_ = stop(t, run)
+}

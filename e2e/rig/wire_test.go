@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rig
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+)
+
+const (
+	heartbeatType   = 0x886f
+	heartbeatLength = 14 + 1496
+)
+
+func clusterMAC() net.HardwareAddr { return wlbsv1alpha1.ClusterMAC(wlbsv1alpha1.ModeMulticast, VIP) }
+
+// neverAsSource fails the test if a frame has the cluster MAC as source, or a source that is not its port's host's, or if
+// the bridge has learned the cluster MAC: a switch that did would send all traffic to one port (KB Q193602).
+func (r *Rig) neverAsSource(t *testing.T, frames []Frame) {
+	t.Helper()
+	for _, f := range frames {
+		if bytes.Equal(f.Source(), clusterMAC()) {
+			t.Fatalf("a frame of type %#04x from %s has the cluster MAC as source", f.EtherType(), f.Port)
+		}
+		for _, h := range r.Hosts {
+			if f.Port == h.Port && !bytes.Equal(f.Source(), h.MAC) {
+				t.Fatalf("a frame of type %#04x from %s has source %s, want %s", f.EtherType(), h.Name, f.Source(), h.MAC)
+			}
+		}
+	}
+	fdb, err := r.FDB()
+	must(t, err)
+	for port, macs := range fdb {
+		if slices.ContainsFunc(macs, func(m net.HardwareAddr) bool { return bytes.Equal(m, clusterMAC()) }) {
+			t.Errorf("the bridge learned the cluster MAC at %s", port)
+		}
+	}
+}
+
+// Heartbeats are what Wireshark knows as MS-NLB, with the values of the configuration.
+func TestHeartbeatsOnTheWire(t *testing.T) {
+	needTool(t, "tshark")
+	r := startRig(t, 3, nil)
+	c, err := r.StartCapture()
+	must(t, err)
+	const listen = 3 * time.Second
+	time.Sleep(listen)
+	frames, err := c.Stop()
+	must(t, err)
+	r.neverAsSource(t, frames)
+
+	sent := map[string]int{}
+	for _, f := range frames {
+		if f.EtherType() != heartbeatType {
+			continue
+		}
+		sent[f.Port]++
+		if f.Length != heartbeatLength || !bytes.Equal(f.Destination(), clusterMAC()) {
+			t.Errorf("heartbeat of %d bytes to %s, want %d to %s", f.Length, f.Destination(), heartbeatLength, clusterMAC())
+		}
+	}
+	var defaults wlbsv1alpha1.Heartbeat
+	least := int(listen/defaults.Period()) / 2
+	for _, h := range r.Hosts {
+		if sent[h.Port] < least {
+			t.Errorf("%s sent %d heartbeats in %v, want at least %d", h.Name, sent[h.Port], listen, least)
+		}
+	}
+
+	file := filepath.Join(t.TempDir(), "heartbeats.pcap")
+	must(t, WritePcap(file, frames))
+	if bad := tshark(t, file, "eth.type == 0x886f && (_ws.malformed || _ws.expert || !msnlb)", "frame.number"); len(bad) > 0 {
+		t.Errorf("tshark complains of frames %v", bad)
+	}
+	for _, h := range r.Hosts {
+		filter := fmt.Sprintf("msnlb && eth.src == %s && !(msnlb.signature == 0xc0de01bf && msnlb.unique_host_id == %d && msnlb.cluster_ip == %s"+
+			" && msnlb.host_ip == %s && msnlb.my_host_ip == %d && msnlb.default_host_ip == 1 && msnlb.number_of_port_rules == %d)",
+			h.MAC, h.ID, VIP, h.Addr, h.ID, len(r.Cluster.Spec.PortRules))
+		if odd := tshark(t, file, filter, "frame.number"); len(odd) > 0 {
+			t.Errorf("%d heartbeats of %s lack its values", len(odd), h.Name)
+		}
+	}
+}
+
+// synAcks returns by client which hosts answered its SYN.
+func synAcks(frames []Frame) map[netip.AddrPort]map[string]bool {
+	out := map[netip.AddrPort]map[string]bool{}
+	for _, f := range frames {
+		const eth, ip = 14, 20
+		d := f.Data
+		if f.EtherType() != 0x0800 || len(d) < eth+ip+20 || d[eth] != 0x45 || d[eth+9] != 6 || f.Port == "client" {
+			continue
+		}
+		const synAck = 0x12
+		if d[eth+ip+13]&0x3f != synAck || netip.AddrFrom4([4]byte(d[eth+12:eth+16])) != VIP {
+			continue
+		}
+		client := netip.AddrPortFrom(netip.AddrFrom4([4]byte(d[eth+16:eth+20])), uint16(d[eth+ip+2])<<8|uint16(d[eth+ip+3]))
+		if out[client] == nil {
+			out[client] = map[string]bool{}
+		}
+		out[client][f.Port] = true
+	}
+	return out
+}
+
+// Many clients fall on all hosts; each connection is accepted by exactly one; a client stays with its host.
+func TestClientsAreSpread(t *testing.T) {
+	r := startRig(t, 3, nil)
+	c, err := r.StartCapture()
+	must(t, err)
+	const clients, connections = 120, 3
+	report, err := r.Do(Load{Target: netip.AddrPortFrom(VIP, HTTPPort), Clients: clients, Connections: connections, Interval: 100 * time.Millisecond, Timeout: 5 * time.Second})
+	must(t, err)
+	time.Sleep(200 * time.Millisecond)
+	frames, err := c.Stop()
+	must(t, err)
+	none(t, report.Failed(), len(report.Attempts))
+	r.neverAsSource(t, frames)
+
+	for _, h := range r.Hosts {
+		if n := report.ByHost()[h.Name]; n == 0 {
+			t.Errorf("%s got none of %d connections", h.Name, len(report.Attempts))
+		}
+	}
+	t.Logf("connections by host: %v", report.ByHost())
+	home := report.HostOf()
+	for _, a := range report.Attempts {
+		if a.Error == "" && a.Host != home[a.Client] {
+			t.Errorf("client %s was at %s and at %s", a.Client, home[a.Client], a.Host)
+		}
+	}
+	accepted := synAcks(frames)
+	if len(accepted) != clients*connections {
+		t.Errorf("SYN-ACKs to %d connections, want %d", len(accepted), clients*connections)
+	}
+	for client, hosts := range accepted {
+		if len(hosts) != 1 {
+			t.Errorf("%s was accepted by %v", client, hosts)
+		}
+	}
+}
+
+// With affinity None the connections of one client are spread, too.
+func TestAffinityNoneSpreadsOneClient(t *testing.T) {
+	r := startRig(t, 3, func(c *wlbsv1alpha1.LoadBalancingCluster) { c.Spec.PortRules[0].Affinity = wlbsv1alpha1.AffinityNone })
+	report, err := r.Do(Load{Target: netip.AddrPortFrom(VIP, HTTPPort), Clients: 1, Connections: 90, Interval: 10 * time.Millisecond, Timeout: 5 * time.Second})
+	must(t, err)
+	none(t, report.Failed(), len(report.Attempts))
+	if got := report.ByHost(); len(got) != 3 {
+		t.Errorf("connections of one client by host: %v, want all three", got)
+	}
+}
+
+// Ports that no rule covers are the default host's (Q198552).
+func TestDefaultHostServesOtherPorts(t *testing.T) {
+	r := startRig(t, 3, nil)
+	report, err := r.Do(Load{Target: netip.AddrPortFrom(VIP, OtherPort), Clients: 30, Connections: 1, Timeout: 5 * time.Second})
+	must(t, err)
+	none(t, report.Failed(), len(report.Attempts))
+	if got := report.ByHost(); got["node-a"] != 30 {
+		t.Errorf("answers by host: %v, want all from node-a", got)
+	}
+	udp, err := r.Do(Load{Target: netip.AddrPortFrom(VIP, OtherPort), Clients: 30, Connections: 1, UDP: true, Timeout: 5 * time.Second})
+	must(t, err)
+	none(t, udp.Failed(), len(udp.Attempts))
+	if got := udp.ByHost(); got["node-a"] != 30 {
+		t.Errorf("UDP answers by host: %v, want all from node-a", got)
+	}
+}
