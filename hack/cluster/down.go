@@ -24,6 +24,9 @@ func down(ctx context.Context, all bool) error {
 	if err != nil {
 		return err
 	}
+	if !l.Begun() {
+		return nil
+	}
 	unlock, err := lock(l)
 	if err != nil {
 		return err
@@ -48,14 +51,13 @@ func removeNodes(ctx context.Context, l *lab.Lab) error {
 	if err != nil {
 		return err
 	}
-	if len(nodes) == 0 {
-		return l.Forget()
+	if len(nodes) > 0 {
+		step("removing cluster %s", l.Name)
+		if err := newProvider(l).Delete(l.Name, l.Kubeconfig()); err != nil {
+			return fmt.Errorf("remove cluster %s (`cluster down --all` removes it by force): %w", l.Name, err)
+		}
 	}
-	step("removing cluster %s", l.Name)
-	if err := newProvider(l).Delete(l.Name, l.Kubeconfig()); err != nil {
-		return fmt.Errorf("remove cluster %s (`cluster down --all` removes it by force): %w", l.Name, err)
-	}
-	return l.Forget()
+	return l.Release(ctx)
 }
 
 // lock keeps two runs from changing one cluster at the same time. The lock is held

@@ -63,7 +63,7 @@ func downCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return down(cmd.Context(), all) },
 	}
-	cmd.Flags().BoolVar(&all, "all", false, "remove the engine's store, network namespace and kernel settings of an isolated lab too")
+	cmd.Flags().BoolVar(&all, "all", false, "remove an isolated lab by force, its engine's store included")
 	return cmd
 }
 

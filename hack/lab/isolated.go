@@ -40,7 +40,7 @@ func (l *Lab) Prepare(ctx context.Context) error {
 	if err := l.dropStateOfEarlierBoot(); err != nil {
 		return err
 	}
-	if err := l.setSysctls(); err != nil {
+	if err := setSysctls(); err != nil {
 		return err
 	}
 	if err := l.makeNamespace(ctx); err != nil {
@@ -169,5 +169,7 @@ func (l *Lab) enginePath(elem ...string) string {
 	return filepath.Join(append([]string{l.Dir(), "engine"}, elem...)...)
 }
 
-// runDir holds what does not outlive a boot.
-func (l *Lab) runDir() string { return filepath.Join("/run/kube-wlbs-lab", l.Name) }
+// runRoot holds what does not outlive a boot, a folder for each lab.
+const runRoot = "/run/kube-wlbs-lab"
+
+func (l *Lab) runDir() string { return filepath.Join(runRoot, l.Name) }

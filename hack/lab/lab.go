@@ -101,6 +101,15 @@ func (l *Lab) Save() error {
 	return os.WriteFile(l.file(), append(text, '\n'), 0o644)
 }
 
+// Begun tells whether there can be anything of this lab: an isolated one has files.
+func (l *Lab) Begun() bool {
+	if !l.Isolated {
+		return true
+	}
+	_, err := os.Stat(l.enginePath())
+	return err == nil
+}
+
 // Forget removes the description and the kubeconfig.
 func (l *Lab) Forget() error {
 	return errors.Join(removeFile(l.file()), removeFile(l.Kubeconfig()))

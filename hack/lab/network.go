@@ -79,6 +79,29 @@ func parseNetwork(text []byte) (Network, error) {
 	return n, nil
 }
 
+// Address is a node's IPv4 address on the segment. It stays when the node is
+// started again, whatever the engine says.
+func (l *Lab) Address(ctx context.Context, node string) (netip.Addr, error) {
+	out, err := l.InNodeNet(ctx, node, "ip", "-json", "-4", "address", "show", "dev", "eth0", "scope", "global")
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	var links []struct {
+		Addresses []struct {
+			Local netip.Addr `json:"local"`
+		} `json:"addr_info"`
+	}
+	if err := json.Unmarshal([]byte(out), &links); err != nil {
+		return netip.Addr{}, fmt.Errorf("addresses of node %s: %w", node, err)
+	}
+	for _, l := range links {
+		if len(l.Addresses) > 0 {
+			return l.Addresses[0].Local, nil
+		}
+	}
+	return netip.Addr{}, fmt.Errorf("node %s has no IPv4 address", node)
+}
+
 // VirtualIP is the n-th address, of 0..99, that tests and the demo may use as a
 // virtual IP: 100+n in the last /24 of the nodes' subnet, where engines, which
 // hand out addresses from below, do not come.

@@ -14,18 +14,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Reset removes all that an isolated lab keeps on the machine, whatever state it
-// is in: containers, engine's store, namespace, kernel settings. Nothing is left
-// but caches that are not the lab's own. Call it from outside the namespace.
+// Release gives back what an isolated lab without nodes holds of the machine: its
+// network namespace, the kernel settings, run-time state. The engine's store, with
+// the node image, stays for the next cluster.
+func (l *Lab) Release(ctx context.Context) error {
+	if !l.Isolated {
+		return l.Forget()
+	}
+	return errors.Join(
+		l.Forget(),
+		l.removeNamespace(ctx),
+		removeTree(l.runDir()),
+		restoreSysctls(),
+	)
+}
+
+// Reset ends and removes all of an isolated lab, whatever state it is in and
+// whatever its engine believes. Call it from outside the namespace.
 func (l *Lab) Reset(ctx context.Context) error {
 	if !l.Isolated {
 		return l.Forget()
 	}
 	return errors.Join(
 		l.endContainers(),
-		l.removeNamespace(ctx),
-		l.restoreSysctls(),
-		removeTree(l.runDir()),
+		l.Release(ctx),
 		removeTree(l.Dir()),
 	)
 }

@@ -26,8 +26,8 @@ var machineSysctls = []string{
 
 // setSysctls raises what several nodes on one machine run out of: every systemd,
 // kubelet and containerd takes several inotify instances, and the default is 128.
-func (l *Lab) setSysctls() error {
-	if err := l.rememberSysctls(); err != nil {
+func setSysctls() error {
+	if err := rememberSysctls(); err != nil {
 		return err
 	}
 	return errors.Join(
@@ -36,9 +36,12 @@ func (l *Lab) setSysctls() error {
 	)
 }
 
-func (l *Lab) rememberSysctls() error {
-	file := filepath.Join(l.runDir(), "sysctls.json")
-	if _, err := os.Stat(file); err == nil {
+// sysctlFile holds the machine's own values. It is shared by all labs: the last one
+// to be released puts them back.
+const sysctlFile = runRoot + "/sysctls.json"
+
+func rememberSysctls() error {
+	if _, err := os.Stat(sysctlFile); err == nil {
 		return nil
 	}
 	values := map[string]string{}
@@ -55,12 +58,16 @@ func (l *Lab) rememberSysctls() error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(file, text, 0o644)
+	return os.WriteFile(sysctlFile, text, 0o644)
 }
 
-// restoreSysctls puts back what rememberSysctls found.
-func (l *Lab) restoreSysctls() error {
-	text, err := os.ReadFile(filepath.Join(l.runDir(), "sysctls.json"))
+// restoreSysctls puts back what rememberSysctls found, unless another lab is there.
+func restoreSysctls() error {
+	others, err := filepath.Glob(runRoot + "/*/boot")
+	if err != nil || len(others) > 0 {
+		return err
+	}
+	text, err := os.ReadFile(sysctlFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	} else if err != nil {
@@ -74,6 +81,7 @@ func (l *Lab) restoreSysctls() error {
 	for name, value := range values {
 		errs = append(errs, writeSysctl(name, value))
 	}
+	errs = append(errs, os.Remove(sysctlFile))
 	return errors.Join(errs...)
 }
 

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package kind tests the operator on a kind cluster whose nodes and links are made
+// to fail. `make test-e2e` builds the cluster, puts the operator on it, and runs
+// the compiled tests where the cluster is (see hack/lab).
+package kind
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/kube-wlbs/kube-wlbs/hack/lab"
+)
+
+// cluster is the test cluster that all tests of this package share.
+var cluster *lab.Lab
+
+func TestMain(m *testing.M) {
+	var err error
+	cluster, err = lab.Open()
+	switch {
+	case errors.Is(err, lab.ErrNoCluster) && os.Getenv("CI") != "true":
+		fmt.Fprintln(os.Stderr, "skipped:", err)
+		os.Exit(0)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	if err := cluster.Enter(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
