@@ -2,13 +2,263 @@
 
 package convergence
 
-import "time"
+import (
+	"time"
 
-// Machine is the state of one host.
-type Machine struct{ s Settings }
+	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat"
+)
 
-// New returns a machine that is Stopped.
-func New(s Settings, now time.Duration) *Machine { return &Machine{s: s} }
+// never is later than any deadline.
+const never = time.Duration(1<<63 - 1)
 
-// Step takes events in order.
-func (m *Machine) Step(now time.Duration, events ...Event) Output { return Output{View: &View{}} }
+// stance is what a host has to do with the round it promised itself to.
+type stance uint8
+
+const (
+	// aside: nothing any more. The round may be committed, or given up for good.
+	aside stance = iota
+	// following: member that has not acknowledged yet.
+	following
+	// acked: member that acknowledged: accepts only what the round leaves it and commits when the leader did.
+	acked
+	// yielded: no member; accepts nothing until it commits a later round.
+	yielded
+)
+
+// round is a proposal as one of its members or outsiders sees it.
+type round struct {
+	id     heartbeat.Round
+	view   heartbeat.Set
+	inputs uint64
+	result uint32
+	cause  Cause
+	// Known once acknowledged:
+	policy       *Policy
+	config       uint64
+	table        bucket.Table
+	defaultOwner uint8
+	// outsiders had yielded to the round when it was acknowledged.
+	outsiders heartbeat.Set
+	// since is when the round was proposed here.
+	since time.Duration
+}
+
+// Machine is the state of one host. It is not safe for concurrent use.
+type Machine struct {
+	s         Settings
+	now       time.Duration
+	period    time.Duration
+	tolerance int
+
+	desired  Desired
+	leaveFor bool // Leave was called: for good
+	left     bool
+	goodbyes int // frames that still announce that the host left
+
+	inForce, offered *Policy
+	tables           *Policy // the policy that Rules and Weights of the heartbeat belong to
+	traffic          Traffic
+	idle             bucket.Table
+
+	peers  [heartbeat.MaxHosts + 1]peer
+	rivals [heartbeat.MaxHosts + 1]rival
+	live   heartbeat.Set // peers heard within their timeout
+	mutual heartbeat.Set // of these, those that list this host
+
+	// self is the heartbeat that describes this host now; sent the last one that went out.
+	self, sent *heartbeat.Message
+	leader     uint8
+	highest    uint32
+
+	promise heartbeat.Round
+	stance  stance
+	pending round // valid while following or acked
+
+	committed round
+	serving   bool
+	accept    bucket.Table // what the host may accept as far as rounds go
+	masked    bucket.Table // what it does not accept because another group may
+
+	suspended   bool // gave up its buckets to live peers
+	conflicted  bool // another host with this ID is established
+	startedAt   time.Duration
+	listenUntil time.Duration
+	leavingAt   time.Duration
+
+	lead leadership
+
+	sequence  uint64
+	nextSend  time.Duration
+	lastSend  time.Duration
+	hasSent   bool
+	credit    pacer
+	holdUntil time.Duration
+
+	wake     time.Duration
+	report   reporter
+	knobs    knobs
+	decision Decision
+}
+
+// knobs break rules of the protocol on purpose, for tests that must show that the checks notice.
+type knobs struct {
+	keepOnAck      bool // do not release at an acknowledgement
+	ignoreOutside  bool // acknowledge without waiting for hosts outside the view
+	endlessLease   bool // let the filter accept for ever
+	commitUnacked  bool // commit a proposal at once
+	neverYield     bool // keep serving beside another group
+	forgetPromises bool // acknowledge rounds older than promised ones
+}
+
+// New returns the machine of a host that is Stopped. now is the time on the clock of all later Steps.
+func New(s Settings, now time.Duration) *Machine {
+	m := &Machine{s: s, now: now, period: s.Period, tolerance: s.Tolerance, left: true, wake: never, nextSend: now}
+	m.self = &heartbeat.Message{}
+	m.credit.fill(now)
+	m.report.view = &View{State: StateStopped, Members: heartbeat.SetOf(s.HostID)}
+	return m
+}
+
+// timeout is how long a host may be silent.
+func (m *Machine) timeout() time.Duration { return m.period * time.Duration(m.tolerance) }
+
+// lease is how long after a heartbeat the filter may accept: shorter than the peers' timeout by a quarter period for the
+// granularity of the kernel's coarse clock (at most 10 ms) and by 1/64 for clocks that run at different rates.
+func (m *Machine) lease() time.Duration { return m.timeout() - m.period/4 - m.timeout()/64 }
+
+// Step takes events in order and returns what follows from them. now never goes back.
+func (m *Machine) Step(now time.Duration, events ...Event) Output {
+	m.now = max(now, m.now)
+	m.noticeOversleep()
+	dirty := m.now >= m.wake
+	for _, e := range events {
+		if m.take(e) {
+			dirty = true
+		}
+	}
+	if !dirty {
+		return m.unchanged()
+	}
+	m.evaluate()
+	return m.output()
+}
+
+// take applies one event and reports whether anything but the time of a heartbeat changed.
+func (m *Machine) take(e Event) bool {
+	switch e := e.(type) {
+	case Received:
+		return m.receive(e.Message)
+	case Offer:
+		m.offer(e.Policy)
+	case DesiredState:
+		m.desire(e.State)
+	case Timing:
+		m.period, m.tolerance = e.Period, e.Tolerance
+		m.nextSend = m.now
+	case Idle:
+		m.setIdle(e.Table)
+		return false
+	case Traffic:
+		changed := m.traffic.StallReason != e.StallReason || m.traffic.Evict != e.Evict
+		m.traffic = e
+		return changed
+	case Leave:
+		m.leaveFor = true
+		m.desire(Stopped)
+	case Hold:
+		m.hold(e.Duration)
+	}
+	return true
+}
+
+// desire changes the desired state.
+func (m *Machine) desire(d Desired) {
+	if m.leaveFor {
+		d = Stopped
+	}
+	was := m.member()
+	m.desired = d
+	switch is := m.member(); {
+	case is && (!was || m.left):
+		m.left, m.goodbyes, m.leavingAt = false, 0, 0
+		m.startedAt = m.now
+		m.listenUntil = m.now + m.timeout()
+		m.nextSend = m.now
+	case !is && was:
+		m.leavingAt = m.now
+	}
+}
+
+// member reports whether the host wants to be a member.
+func (m *Machine) member() bool { return m.desired == Started || m.desired == Drained }
+
+// leaving reports whether the host still has to hand over.
+func (m *Machine) leaving() bool { return !m.member() && !m.left }
+
+// noticeOversleep gives up the host's buckets if it was silent for so long that peers may have taken them over.
+func (m *Machine) noticeOversleep() {
+	if m.left || !m.hasSent || m.now < m.leaseEnd() {
+		return
+	}
+	if m.serving || m.stance == following || m.stance == acked {
+		m.report.transition(TransitionOverslept, m.s.HostID, "was silent for %v, longer than peers wait: accepts nothing until it converged again", m.now-m.lastSend)
+		m.release()
+	}
+	m.listenUntil = max(m.listenUntil, m.now+m.timeout())
+	for id := range each(m.live) {
+		m.peers[id].heardAt = m.now
+	}
+	m.hasSent, m.holdUntil = false, 0
+	m.nextSend = m.now
+	m.wake = m.now
+}
+
+// leaseEnd is when the filter stops by itself.
+func (m *Machine) leaseEnd() time.Duration {
+	if m.knobs.endlessLease {
+		return never
+	}
+	return max(m.lastSend+m.lease(), m.holdUntil)
+}
+
+// release gives up everything this host accepts, and its part in a round.
+func (m *Machine) release() {
+	m.serving = false
+	m.accept = bucket.Table{}
+	if m.stance == following || m.stance == acked {
+		m.stance = aside
+	}
+}
+
+// evaluate lets the state follow from what is known, until nothing changes any more.
+func (m *Machine) evaluate() {
+	m.expire()
+	if m.left {
+		m.settleLeft()
+		return
+	}
+	for range 4 {
+		m.heedRival()
+		m.meet()
+		m.leader = m.findLeader()
+		m.chooseTables()
+		m.compose()
+		moved := m.yield()
+		if m.leader == m.s.HostID {
+			moved = m.propose() || moved
+		} else {
+			m.lead = leadership{}
+			moved = m.follow() || moved
+		}
+		moved = m.acknowledge() || moved
+		moved = m.commit() || moved
+		if !moved {
+			break
+		}
+		m.compose()
+	}
+	m.mask()
+	m.finishLeaving()
+	m.compose()
+}

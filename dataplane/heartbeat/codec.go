@@ -106,6 +106,7 @@ func (e *Extension) put(b []byte) {
 	le.PutUint32(b[100:], e.ClusterKey)
 	le.PutUint32(b[104:], e.SYNs)
 	le.PutUint32(b[108:], e.Handshakes)
+	b[112] = e.Leader
 }
 
 // Unmarshal decodes a payload, which may be padded at its end. It accepts every payload that AppendTo can make, takes any
@@ -177,12 +178,13 @@ func (e *Extension) get(b []byte) {
 	e.ClusterKey = le.Uint32(b[100:])
 	e.SYNs = le.Uint32(b[104:])
 	e.Handshakes = le.Uint32(b[108:])
+	e.Leader = b[112]
 }
 
 // validate rejects values that no sender of this version writes.
 func (m *Message) validate() error {
-	if m.Committed.Leader > MaxHosts || m.Round.Leader > MaxHosts {
-		return fmt.Errorf("%w: leader %d or %d", ErrMalformed, m.Committed.Leader, m.Round.Leader)
+	if m.Committed.Leader > MaxHosts || m.Round.Leader > MaxHosts || m.Leader > MaxHosts {
+		return fmt.Errorf("%w: leader %d, %d or %d", ErrMalformed, m.Committed.Leader, m.Round.Leader, m.Leader)
 	}
 	for i := range bucket.Slots {
 		if (m.Current[i] | m.New[i] | m.Idle[i] | m.Ready[i]).Minus(bucket.All) != 0 {

@@ -184,6 +184,8 @@ type Extension struct {
 	RoundView   Set
 	RoundInputs uint64
 	RoundResult uint32
+	// Leader is the host that the sender follows, itself if it leads, 0 if it knows none.
+	Leader uint8
 	// Cause says why the sender is converging, or did last.
 	Cause uint8
 	// Highest is the highest round number the sender has seen.

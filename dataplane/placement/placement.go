@@ -56,8 +56,8 @@ type Member struct {
 	Owned bucket.Map
 }
 
-// takes reports whether the member may get buckets of the slot at all.
-func (m *Member) takes(slot int) bool {
+// Takes reports whether the member may get buckets of the slot at all.
+func (m *Member) Takes(slot int) bool {
 	return m.Eligible && (m.Weight > 0 || slot == bucket.DefaultSlot)
 }
 
@@ -92,7 +92,7 @@ func PlaceInto(out []bucket.Map, slot int, mode Mode, members []Member) {
 func giveAll(out []bucket.Map, slot int, members []Member, order func(a, b *Member) int) {
 	best := -1
 	for i := range members {
-		if members[i].takes(slot) && (best < 0 || order(&members[i], &members[best]) < 0) {
+		if members[i].Takes(slot) && (best < 0 || order(&members[i], &members[best]) < 0) {
 			best = i
 		}
 	}
@@ -150,7 +150,7 @@ func Quotas(slot int, members []Member) []int {
 	var sum uint64
 	order := make([]int, 0, len(members))
 	for _, i := range byID(members) {
-		if members[i].takes(slot) {
+		if members[i].Takes(slot) {
 			sum += uint64(members[i].Weight)
 			order = append(order, i)
 		}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package convergence
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/placement"
+)
+
+// updateConflicts finds out which hosts contradict each other.
+func (r *reporter) updateConflicts(m *Machine) {
+	var out []Conflict
+	if !m.left {
+		out = m.duplicateIDs(out)
+		out = m.differentPolicies(out)
+		out = m.equalPriorities(out)
+	}
+	if slices.Equal(out, r.conflicts) {
+		return
+	}
+	for _, c := range out {
+		if !slices.Contains(r.conflicts, c) {
+			r.transition(TransitionConflict, c.Hosts[1], "%s", c.Message)
+		}
+	}
+	for _, c := range r.conflicts {
+		if !slices.Contains(out, c) {
+			r.transition(TransitionConflictResolved, c.Hosts[1], "no longer: %s", c.Message)
+		}
+	}
+	r.conflicts = out
+}
+
+// duplicateIDs finds hosts with one ID (Microsoft KB Q193599).
+func (m *Machine) duplicateIDs(out []Conflict) []Conflict {
+	for id := uint8(1); id <= heartbeat.MaxHosts; id++ {
+		rival := m.rivals[id].msg
+		if rival == nil {
+			continue
+		}
+		first := m.known(id)
+		if first == nil {
+			continue
+		}
+		a, b := first, rival
+		if id == m.s.HostID && m.conflicted {
+			a, b = rival, first
+		}
+		out = append(out, Conflict{
+			Reason: CauseDuplicateHostID, Hosts: [2]uint8{id, id}, Keys: [2]uint32{a.HostKey, b.HostKey},
+			Message: fmt.Sprintf("host ID %d is used by %s and by %s, which stays out", id, name(a), name(b)),
+		})
+	}
+	return out
+}
+
+// name tells people which node a heartbeat is from.
+func name(h *heartbeat.Message) string {
+	return fmt.Sprintf("the host at %d.%d.%d.%d (key %08x)", h.HostIP[0], h.HostIP[1], h.HostIP[2], h.HostIP[3], h.HostKey)
+}
+
+// differentPolicies finds hosts that are kept apart by different rules (Microsoft KB Q193599, Q198496).
+func (m *Machine) differentPolicies(out []Conflict) []Conflict {
+	for id := range each(m.mutual) {
+		msg := m.peers[id].msg
+		if msg.Flags&notMember != 0 || msg.Offered == digestOf(m.offered) {
+			continue
+		}
+		var first, second *heartbeat.Message
+		switch {
+		case m.serving && !holds(msg, digestOf(m.inForce)):
+			first, second = m.self, msg
+		case !m.serving && msg.Flags&heartbeat.Serving != 0 && m.held(msg.InForce) == nil:
+			first, second = msg, m.self
+		case !m.serving && msg.Flags&heartbeat.Serving == 0 && m.held(msg.InForce) == nil && !holds(msg, digestOf(m.inForce)):
+			first, second = m.self, msg
+			if id < m.s.HostID {
+				first, second = msg, m.self
+			}
+		default:
+			continue
+		}
+		out = append(out, policyConflict(first, second))
+	}
+	return out
+}
+
+func policyConflict(a, b *heartbeat.Message) Conflict {
+	c := Conflict{Reason: CauseModifiedRules, Hosts: [2]uint8{a.HostID, b.HostID}, Keys: [2]uint32{a.HostKey, b.HostKey}}
+	c.Message = fmt.Sprintf("host %d has other port rules (generation %d) than host %d (generation %d) and stays out",
+		b.HostID, b.OfferedGeneration, a.HostID, a.OfferedGeneration)
+	if a.RuleCount != b.RuleCount {
+		c.Reason = CauseNumberOfRules
+		c.Message = fmt.Sprintf("host %d has %d port rules (generation %d), host %d has %d (generation %d): it stays out",
+			b.HostID, b.RuleCount, b.OfferedGeneration, a.HostID, a.RuleCount, a.OfferedGeneration)
+	}
+	return c
+}
+
+// equalPriorities finds members with the same handling priority in a Single slot: the lower host ID goes first.
+func (m *Machine) equalPriorities(out []Conflict) []Conflict {
+	if m.inForce == nil {
+		return out
+	}
+	for slot := range bucket.DefaultSlot {
+		if m.inForce.Slots[slot].Mode != placement.Single {
+			continue
+		}
+		var holder [64]uint8
+		for id := range each(m.committed.view) {
+			msg := m.known(id)
+			if msg == nil || tablesDigest(msg) != m.inForce.Digest || msg.Rules[slot].State() != heartbeat.Enabled {
+				continue
+			}
+			prio := msg.Rules[slot].Priority()
+			if holder[prio] == 0 {
+				holder[prio] = id
+				continue
+			}
+			first := m.known(holder[prio])
+			out = append(out, Conflict{
+				Reason: CauseBadConfig, Hosts: [2]uint8{first.HostID, id}, Keys: [2]uint32{first.HostKey, msg.HostKey},
+				Message: fmt.Sprintf("hosts %d and %d have handling priority %d in the rule of slot %d: the lower host ID goes first", first.HostID, id, prio, slot),
+			})
+		}
+	}
+	return out
+}
