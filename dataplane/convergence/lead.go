@@ -128,13 +128,19 @@ func (m *Machine) configCause() Cause {
 	return CauseModifiedParams
 }
 
-// laggards finds members that do not have the committed round: those that gave it up need a new round at once, those that
+// laggards finds members that do not have the committed round: those that gave it up, or released
+// buckets for a round that nobody leads any more, need a new round at once, those that
 // may only not have heard of it after a while.
 func (m *Machine) laggards() Cause {
 	l, lagging := &m.lead, false
 	for id := range each(m.committed.view.Without(m.s.HostID)) {
 		msg := m.peers[id].msg
+		elsewhere := msg.Flags&active != 0 && msg.Round.Leader != m.s.HostID
 		switch {
+		case elsewhere && msg.Leader == m.s.HostID:
+			return CauseUnknown
+		case elsewhere:
+			lagging = true
 		case msg.Committed == m.committed.id && msg.Flags&heartbeat.Serving != 0:
 		case msg.Round == m.committed.id && msg.Flags&heartbeat.Acked != 0, m.committed.id.After(msg.Round):
 			lagging = true

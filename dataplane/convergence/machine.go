@@ -242,6 +242,9 @@ func (m *Machine) evaluate() {
 		m.heedRival()
 		m.meet()
 		m.leader = m.findLeader()
+		if m.stance == following && m.pending.id.Leader != m.leader {
+			m.stance = aside // not promised anything yet that somebody could rely on
+		}
 		m.chooseTables()
 		m.compose()
 		moved := m.yield()
