@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+)
+
+// +kubebuilder:rbac:groups="",resources=nodes,verbs=get;list;watch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+// +kubebuilder:rbac:groups=wlbs.dev,resources=loadbalancingclusters,verbs=get;list;watch;update;patch
+// +kubebuilder:rbac:groups=wlbs.dev,resources=loadbalancingclusters/finalizers,verbs=update
+// +kubebuilder:rbac:groups=wlbs.dev,resources=loadbalancingclusters/status,verbs=update;patch
+// +kubebuilder:rbac:groups=wlbs.dev,resources=loadbalancinghosts,verbs=get;list;watch;create;update;patch;delete
+// +kubebuilder:rbac:groups=wlbs.dev,resources=loadbalancinghosts/status,verbs=update;patch
+
+// DefaultNodeLostAfter is how long a node must have been not ready, and its host due for removal, before the host is
+// removed without its agent having torn down. It is the time after which Kubernetes evicts pods from such a node.
+const DefaultNodeLostAfter = 5 * time.Minute
+
+// HostsReconciler turns the selected nodes into LoadBalancingHosts.
+type HostsReconciler struct {
+	Client   client.Client
+	Recorder events.EventRecorder
+	// NodeLostAfter is as DefaultNodeLostAfter says; zero means that.
+	NodeLostAfter time.Duration
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Reconcile implements reconcile.Reconciler for one LoadBalancingCluster.
+func (r *HostsReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	hosts, err := hostsOf(ctx, r.Client, req.Name)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	nodes, err := r.nodes(ctx)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	cluster := &v1alpha1.LoadBalancingCluster{}
+	if err := r.Client.Get(ctx, req.NamespacedName, cluster); err != nil {
+		if apierrors.IsNotFound(err) {
+			return ctrl.Result{}, r.releaseOrphans(ctx, hosts)
+		}
+		return ctrl.Result{}, fmt.Errorf("get LoadBalancingCluster %s: %w", req.Name, err)
+	}
+
+	if !cluster.DeletionTimestamp.IsZero() {
+		return r.reconcileDelete(ctx, cluster, hosts, nodes)
+	}
+	if err := r.ensureFinalizer(ctx, cluster); err != nil {
+		return ctrl.Result{}, err
+	}
+
+	selector, err := newNodeSelector(&cluster.Spec)
+	if err != nil {
+		// Nothing is removed on a selector that cannot be evaluated: the hosts that are there go on serving.
+		return ctrl.Result{}, r.report(ctx, cluster, metav1.ConditionFalse, v1alpha1.ReasonInvalidNodeSelector, err.Error())
+	}
+	plan := planHosts(cluster, selector, hosts, nodes)
+	if err := r.applyHosts(ctx, cluster, plan); err != nil {
+		return ctrl.Result{}, err
+	}
+	if err := r.deleteHosts(ctx, plan.remove); err != nil {
+		return ctrl.Result{}, err
+	}
+	wait, err := r.releaseLost(ctx, cluster, hosts, nodes)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	status, reason, message := plan.condition()
+	return ctrl.Result{RequeueAfter: wait}, r.report(ctx, cluster, status, reason, message)
+}
+
+// hostPlan is what the LoadBalancingHosts of a cluster should become.
+type hostPlan struct {
+	assignment
+	// current are the hosts that are there and not being removed, by node.
+	current map[string]*v1alpha1.LoadBalancingHost
+	// remove are the hosts whose nodes are no longer to be hosts.
+	remove []*v1alpha1.LoadBalancingHost
+}
+
+func planHosts(cluster *v1alpha1.LoadBalancingCluster, selector nodeSelector, hosts []v1alpha1.LoadBalancingHost, nodes map[string]*corev1.Node) hostPlan {
+	plan := hostPlan{current: map[string]*v1alpha1.LoadBalancingHost{}}
+	currentIDs, leavingIDs := map[string]int32{}, map[string]int32{}
+	for i := range hosts {
+		h := &hosts[i]
+		if !h.DeletionTimestamp.IsZero() {
+			leavingIDs[h.Spec.NodeName] = h.Spec.HostID
+			continue
+		}
+		plan.current[h.Spec.NodeName] = h
+		currentIDs[h.Spec.NodeName] = h.Spec.HostID
+	}
+	var selected []string
+	for name, node := range nodes {
+		_, leaving := leavingIDs[name]
+		_, isHost := plan.current[name]
+		// A node whose last host object is still being removed becomes a host again when that is gone.
+		if !leaving && selector.matches(node, isHost) {
+			selected = append(selected, name)
+		}
+	}
+	plan.assignment = assignHostIDs(cluster.Spec.Hosts, selected, currentIDs, leavingIDs)
+	for name, h := range plan.current {
+		if _, stays := plan.ids[name]; !stays {
+			plan.remove = append(plan.remove, h)
+		}
+	}
+	slices.SortFunc(plan.remove, func(a, b *v1alpha1.LoadBalancingHost) int { return strings.Compare(a.Name, b.Name) })
+	return plan
+}
+
+func (p *hostPlan) condition() (status metav1.ConditionStatus, reason, message string) {
+	switch {
+	case len(p.unassigned) > 0:
+		return metav1.ConditionFalse, v1alpha1.ReasonTooManyNodes, fmt.Sprintf(
+			"a cluster has at most %d hosts; no host ID is left for %s: narrow spec.nodeSelector, or free host IDs in spec.hosts",
+			v1alpha1.MaxHosts, strings.Join(p.unassigned, ", "))
+	case len(p.waiting) > 0:
+		return metav1.ConditionFalse, v1alpha1.ReasonHostIDInUse, fmt.Sprintf(
+			"the host IDs of spec.hosts for %s are in use by hosts that are still being removed", strings.Join(p.waiting, ", "))
+	case len(p.ids) == 0:
+		return metav1.ConditionTrue, v1alpha1.ReasonNoHosts, "no node is selected"
+	}
+	return metav1.ConditionTrue, v1alpha1.ReasonAllAssigned, fmt.Sprintf("%d nodes are hosts", len(p.ids))
+}
+
+// applyHosts writes the hosts in the order of their IDs.
+func (r *HostsReconciler) applyHosts(ctx context.Context, cluster *v1alpha1.LoadBalancingCluster, plan hostPlan) error {
+	names := make([]string, 0, len(plan.ids))
+	for name := range plan.ids {
+		names = append(names, name)
+	}
+	slices.SortFunc(names, func(a, b string) int { return int(plan.ids[a] - plan.ids[b]) })
+	for _, name := range names {
+		config := cluster.Spec.HostConfigOf(name)
+		desired := &v1alpha1.LoadBalancingHost{
+			ObjectMeta: metav1.ObjectMeta{
+				Name:            v1alpha1.HostObjectName(cluster.Name, name),
+				Labels:          map[string]string{v1alpha1.ClusterLabel: cluster.Name, managedByLabel: managedBy},
+				OwnerReferences: []metav1.OwnerReference{ownerReference(cluster)},
+				Finalizers:      []string{v1alpha1.Finalizer},
+			},
+			Spec: v1alpha1.LoadBalancingHostSpec{
+				ClusterName:  cluster.Name,
+				NodeName:     name,
+				HostID:       plan.ids[name],
+				DesiredState: config.EffectiveDesiredState(),
+				Rules:        config.Rules,
+			},
+		}
+		if upToDate(plan.current[name], desired) {
+			continue
+		}
+		if err := r.applyHost(ctx, desired); err != nil {
+			return err
+		}
+		if plan.current[name] == nil {
+			logf.FromContext(ctx).Info("Node became a host", "node", name, "hostID", desired.Spec.HostID)
+		}
+	}
+	return nil
+}
+
+func upToDate(current, desired *v1alpha1.LoadBalancingHost) bool {
+	if current == nil || !equality.Semantic.DeepEqual(current.Spec, desired.Spec) ||
+		!equality.Semantic.DeepEqual(current.OwnerReferences, desired.OwnerReferences) ||
+		!controllerutil.ContainsFinalizer(current, v1alpha1.Finalizer) {
+		return false
+	}
+	for key, value := range desired.Labels {
+		if current.Labels[key] != value {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *HostsReconciler) applyHost(ctx context.Context, host *v1alpha1.LoadBalancingHost) error {
+	config, err := applyConfiguration(hostKind, host.Name, map[string]any{"metadata": &host.ObjectMeta, "spec": &host.Spec})
+	if err != nil {
+		return err
+	}
+	if err := r.Client.Apply(ctx, config, hostsOwner, client.ForceOwnership); err != nil {
+		return fmt.Errorf("apply LoadBalancingHost %s: %w", host.Name, err)
+	}
+	return nil
+}
+
+func (r *HostsReconciler) nodes(ctx context.Context) (map[string]*corev1.Node, error) {
+	var list corev1.NodeList
+	if err := r.Client.List(ctx, &list); err != nil {
+		return nil, fmt.Errorf("list Nodes: %w", err)
+	}
+	nodes := make(map[string]*corev1.Node, len(list.Items))
+	for i := range list.Items {
+		nodes[list.Items[i].Name] = &list.Items[i]
+	}
+	return nodes, nil
+}
+
+func (r *HostsReconciler) ensureFinalizer(ctx context.Context, cluster *v1alpha1.LoadBalancingCluster) error {
+	before := cluster.DeepCopy()
+	if !controllerutil.AddFinalizer(cluster, v1alpha1.ClusterFinalizer) {
+		return nil
+	}
+	if err := r.Client.Patch(ctx, cluster, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}), hostsOwner); err != nil {
+		return fmt.Errorf("add finalizer to LoadBalancingCluster %s: %w", cluster.Name, err)
+	}
+	return nil
+}
+
+// report sets the condition HostsAssigned and tells once when it becomes False or changes its reason or message.
+func (r *HostsReconciler) report(ctx context.Context, cluster *v1alpha1.LoadBalancingCluster, status metav1.ConditionStatus, reason, message string) error {
+	previous := conditionOf(cluster.Status.Conditions, v1alpha1.ConditionHostsAssigned)
+	condition := nextCondition(previous, metav1.Condition{
+		Type: v1alpha1.ConditionHostsAssigned, Status: status, Reason: reason, Message: message, ObservedGeneration: cluster.Generation,
+	}, r.now())
+	if previous != nil && *previous == condition {
+		return nil
+	}
+	patch := struct {
+		Conditions []metav1.Condition `json:"conditions"`
+	}{[]metav1.Condition{condition}}
+	if err := applyStatus(ctx, r.Client, clusterKind, cluster.Name, cluster.ResourceVersion, &patch, hostsOwner); err != nil {
+		return err
+	}
+	changed := previous == nil || previous.Status != status || previous.Reason != reason || previous.Message != condition.Message
+	if status == metav1.ConditionFalse && changed {
+		r.Recorder.Eventf(cluster, nil, corev1.EventTypeWarning, reason, "AssignHosts", "%s", condition.Message)
+	}
+	return nil
+}
+
+func (r *HostsReconciler) now() time.Time {
+	if r.Now == nil {
+		return time.Now()
+	}
+	return r.Now()
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+)
+
+// metricsTimeout bounds the reading of the manager's cache for one scrape.
+const metricsTimeout = 5 * time.Second
+
+// Metrics exports what the status of the LoadBalancingClusters says. It reads them when it is scraped, so no series of a
+// deleted cluster or host is left behind.
+type Metrics struct {
+	reader    client.Reader
+	hosts     *prometheus.Desc
+	stalled   *prometheus.Desc
+	condition *prometheus.Desc
+	epoch     *prometheus.Desc
+}
+
+// NewMetrics returns a collector that reads from reader, which should be a cache.
+func NewMetrics(reader client.Reader) *Metrics {
+	return &Metrics{
+		reader: reader,
+		hosts: prometheus.NewDesc("wlbs_cluster_hosts",
+			"Hosts of a LoadBalancingCluster by what they are: desired, members, converged or stalled.", []string{"cluster", "kind"}, nil),
+		stalled: prometheus.NewDesc("wlbs_host_stalled",
+			"1 while a host carries no traffic although it should; there is no series for other hosts.", []string{"cluster", "node", "reason"}, nil),
+		condition: prometheus.NewDesc("wlbs_cluster_condition",
+			"1 for the present status of a condition of a LoadBalancingCluster, 0 for the others.", []string{"cluster", "condition", "status"}, nil),
+		epoch: prometheus.NewDesc("wlbs_cluster_epoch",
+			"Number of the view in force of a LoadBalancingCluster.", []string{"cluster"}, nil),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
+	ch <- m.hosts
+	ch <- m.stalled
+	ch <- m.condition
+	ch <- m.epoch
+}
+
+// Collect implements prometheus.Collector.
+func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), metricsTimeout) //nolint:forbidigo // Collect has no context of its own.
+	defer cancel()
+	var clusters v1alpha1.LoadBalancingClusterList
+	if err := m.reader.List(ctx, &clusters); err != nil {
+		ch <- prometheus.NewInvalidMetric(m.hosts, err)
+		return
+	}
+	for i := range clusters.Items {
+		m.collect(ch, &clusters.Items[i])
+	}
+}
+
+func (m *Metrics) collect(ch chan<- prometheus.Metric, cluster *v1alpha1.LoadBalancingCluster) {
+	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, append([]string{cluster.Name}, labels...)...)
+	}
+	counts := cluster.Status.HostCounts
+	for kind, count := range map[string]*int32{
+		"desired": counts.Desired, "members": counts.Members, "converged": counts.Converged, "stalled": counts.Stalled,
+	} {
+		if count != nil {
+			gauge(m.hosts, float64(*count), kind)
+		}
+	}
+	for _, h := range cluster.Status.Hosts {
+		if h.StallReason != "" {
+			gauge(m.stalled, 1, h.NodeName, string(h.StallReason))
+		}
+	}
+	for _, c := range cluster.Status.Conditions {
+		for _, status := range []metav1.ConditionStatus{metav1.ConditionTrue, metav1.ConditionFalse, metav1.ConditionUnknown} {
+			value := 0.0
+			if c.Status == status {
+				value = 1
+			}
+			gauge(m.condition, value, c.Type, string(status))
+		}
+	}
+	if cluster.Status.Epoch != nil {
+		gauge(m.epoch, float64(*cluster.Status.Epoch))
+	}
+}

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+)
+
+// joinGrace is how long after its creation a host without any report counts as about to join.
+const joinGrace = 2 * time.Minute
+
+// observation is all that a cluster's status is computed from.
+type observation struct {
+	cluster *v1alpha1.LoadBalancingCluster
+	// reports of all hosts of the cluster, in any order.
+	reports []report
+	// conflicts are other clusters that have virtual IPs in common with this one.
+	conflicts []vipConflict
+	now       time.Time
+}
+
+// vipConflict is a virtual IP that another cluster has too.
+type vipConflict struct {
+	cluster, virtualIP string
+}
+
+// aggregate computes the status of a cluster. Each fact comes from who can know it: a host's own state from its report
+// while that holds, membership from the views of the hosts that agree.
+func aggregate(o observation) v1alpha1.LoadBalancingClusterStatus {
+	slices.SortFunc(o.reports, func(a, b report) int {
+		if a.id() != b.id() {
+			return int(a.id() - b.id())
+		}
+		return strings.Compare(a.node(), b.node())
+	})
+	s := summary{observation: o, views: viewsOf(o.reports)}
+	if len(s.views) > 0 {
+		s.main = s.views[0]
+	}
+	generation := o.cluster.Generation
+	status := v1alpha1.LoadBalancingClusterStatus{
+		ObservedGeneration: &generation,
+		Hosts:              s.hosts(),
+		HostCounts:         s.counts(),
+	}
+	if s.main != nil {
+		status.DefaultHost = s.nodeOf(s.main.members[0])
+		epoch := s.main.epoch
+		status.Epoch = &epoch
+		status.LastConvergence = s.main.lastConvergence()
+	}
+	status.Columns = s.columns()
+	status.Conditions = s.conditions()
+	return status
+}
+
+// summary answers questions about an observation.
+type summary struct {
+	observation
+	views []*view
+	// main is the view to believe, nil when nobody reports one.
+	main *view
+}
+
+// anyFresh reports whether anybody can be asked at all.
+func (s *summary) anyFresh() bool {
+	return slices.ContainsFunc(s.reports, func(r report) bool { return r.fresh })
+}
+
+func (s *summary) nodeOf(id int32) string {
+	for i := range s.reports {
+		if s.reports[i].id() == id {
+			return s.reports[i].node()
+		}
+	}
+	return fmt.Sprintf("host-%d", id)
+}
+
+// dropped reports whether the members agree that a host is gone which says itself that it is one of them.
+func (s *summary) dropped(r *report) bool {
+	return s.main != nil && s.main.agreed && r.participates() && !s.main.contains(r.id()) &&
+		slices.ContainsFunc(r.host.Status.Members, s.main.contains)
+}
+
+func (s *summary) isMember(r *report) bool { return s.main.contains(r.id()) }
+
+func (s *summary) hosts() []v1alpha1.ClusterHostStatus {
+	hosts := make([]v1alpha1.ClusterHostStatus, 0, len(s.reports))
+	for i := range s.reports {
+		hosts = append(hosts, s.host(&s.reports[i]))
+	}
+	return hosts
+}
+
+func (s *summary) host(r *report) v1alpha1.ClusterHostStatus {
+	id := r.id()
+	h := v1alpha1.ClusterHostStatus{NodeName: r.node(), HostID: &id, State: v1alpha1.HostUnknown}
+	if s.anyFresh() {
+		h.Membership = v1alpha1.MembershipNotMember
+		if s.isMember(r) {
+			h.Membership = v1alpha1.MembershipMember
+		}
+	}
+	h.Message = truncate(s.message(r), 1024)
+	if !r.fresh || s.dropped(r) {
+		if r.reported {
+			renewed := metav1.NewTime(r.host.Status.RenewTime.Truncate(time.Second))
+			h.LastReportTime = &renewed
+		}
+		return h
+	}
+	reported := r.host.Status.DeepCopy()
+	if reported.State != "" {
+		h.State = reported.State
+	}
+	h.Members = reported.Members
+	for _, b := range reported.Buckets {
+		h.Buckets = append(h.Buckets, v1alpha1.RuleBuckets{Rule: b.Rule, Count: b.Count})
+	}
+	if reported.Stall != nil {
+		h.StallReason = reported.Stall.Reason
+	}
+	return h
+}
+
+// message tells what is wrong with a host, "" if nothing is.
+func (s *summary) message(r *report) string {
+	var words []string
+	add := func(format string, args ...any) { words = append(words, fmt.Sprintf(format, args...)) }
+	if r.leaving() {
+		add("is being removed since %s", r.host.DeletionTimestamp.UTC().Format(time.RFC3339))
+	}
+	switch {
+	case !r.reported:
+		add("has not reported yet")
+	case !r.fresh && s.isMember(r):
+		add("its peers list it, but its own last report is older than its lease: the node reaches its peers and not the API server")
+	case !r.fresh:
+		add("its last report is older than its lease")
+	case s.dropped(r):
+		add("is not in the view %s of its peers although its last report says %s with %s",
+			ids(s.main.members), r.host.Status.State, ids(r.host.Status.Members))
+	case r.host.Status.State == v1alpha1.HostExcluded:
+		add("its peers serve without it")
+	case r.participates() && s.main != nil && !s.isMember(r):
+		add("has a view of its own: %s", ids(r.host.Status.Members))
+	case r.desired() && (r.host.Status.State == v1alpha1.HostStopped || r.host.Status.State == v1alpha1.HostSuspended):
+		add("is %s although it should be started", strings.ToLower(string(r.host.Status.State)))
+	}
+	if r.fresh {
+		words = append(words, ownWords(r.host)...)
+	}
+	return strings.Join(words, "; ")
+}
+
+// ownWords are what a host says itself of what is wrong with it.
+func ownWords(host *v1alpha1.LoadBalancingHost) []string {
+	var words []string
+	if stall := host.Status.Stall; stall != nil {
+		words = append(words, stallWords(stall))
+	}
+	for _, conditionType := range []string{v1alpha1.ConditionDataplaneReady, v1alpha1.ConditionConfigConsistent} {
+		if c := conditionOf(host.Status.Conditions, conditionType); c != nil && c.Status == metav1.ConditionFalse {
+			words = append(words, c.Reason+": "+c.Message)
+		}
+	}
+	return words
+}
+
+func stallWords(stall *v1alpha1.HostStall) string {
+	words := string(stall.Reason)
+	if stall.Queue != "" {
+		words += " on " + stall.Queue
+	}
+	if stall.Message != "" {
+		words += ": " + stall.Message
+	}
+	return words
+}
+
+func (s *summary) counts() v1alpha1.HostCounts {
+	var desired, members, converged, stalled int32
+	if s.main != nil {
+		members = int32(len(s.main.members))
+	}
+	for i := range s.reports {
+		r := &s.reports[i]
+		if r.desired() {
+			desired++
+		}
+		if s.isConverged(r) {
+			converged++
+		}
+		if isStalled(r) {
+			stalled++
+		}
+	}
+	return v1alpha1.HostCounts{Desired: &desired, Members: &members, Converged: &converged, Stalled: &stalled}
+}
+
+// isConverged reports whether a host is a member that is not converging. One whose own report ran out counts as long as its
+// peers list it, for they have it in a view that it acknowledged.
+func (s *summary) isConverged(r *report) bool {
+	if !s.isMember(r) {
+		return false
+	}
+	if !r.fresh {
+		return s.main.agreed && s.main.converged()
+	}
+	return r.host.Status.State == v1alpha1.HostConverged || r.host.Status.State == v1alpha1.HostDraining
+}
+
+func isStalled(r *report) bool { return r.fresh && r.host.Status.Stall != nil }
+
+func (s *summary) columns() v1alpha1.ClusterColumns {
+	var desired, converged int
+	var stalled []string
+	for i := range s.reports {
+		r := &s.reports[i]
+		if r.desired() {
+			desired++
+			if s.isConverged(r) {
+				converged++
+			}
+		}
+		if isStalled(r) {
+			stalled = append(stalled, r.node())
+		}
+	}
+	return v1alpha1.ClusterColumns{
+		Hosts:   fmt.Sprintf("%d/%d", converged, desired),
+		Stalled: truncate(strings.Join(stalled, ","), 1024),
+	}
+}
+
+// lastConvergence is the youngest one that a holder of the view reports.
+func (v *view) lastConvergence() *v1alpha1.ConvergenceRecord {
+	var last *v1alpha1.ConvergenceRecord
+	for _, h := range v.holders {
+		c := h.host.Status.LastConvergence
+		if c == nil || last != nil && (c.StartedAt == nil || last.StartedAt != nil && !last.StartedAt.Before(c.StartedAt)) {
+			continue
+		}
+		last = c
+	}
+	return last.DeepCopy()
+}
+
+// ids writes host IDs as people read them: {1,2,3}.
+func ids(members []int32) string {
+	words := make([]string, len(members))
+	for i, id := range members {
+		words[i] = fmt.Sprint(id)
+	}
+	return "{" + strings.Join(words, ",") + "}"
+}

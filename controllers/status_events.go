@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+)
+
+// notice is an Event to be: what changed between two statuses of a cluster.
+type notice struct {
+	// eventType is corev1.EventTypeNormal or corev1.EventTypeWarning.
+	eventType, reason, note string
+	// node is the host it concerns, "" for the cluster.
+	node string
+}
+
+// notices tells what changed, once per change: whoever calls it with the status as written gets nothing.
+func notices(before, after *v1alpha1.LoadBalancingClusterStatus) []notice {
+	var out []notice
+	previous := map[string]v1alpha1.ClusterHostStatus{}
+	for _, h := range before.Hosts {
+		previous[h.NodeName] = h
+	}
+	for _, h := range after.Hosts {
+		was := previous[h.NodeName]
+		out = append(out, membershipNotices(was, h)...)
+		out = append(out, stallNotices(was, h)...)
+		delete(previous, h.NodeName)
+	}
+	for _, h := range before.Hosts {
+		if _, gone := previous[h.NodeName]; gone && h.Membership == v1alpha1.MembershipMember {
+			out = append(out, notice{corev1.EventTypeNormal, "MemberLeft", fmt.Sprintf("host %s left: it was removed", h.NodeName), h.NodeName})
+		}
+	}
+	return append(out, conditionNotices(before, after)...)
+}
+
+func membershipNotices(was, is v1alpha1.ClusterHostStatus) []notice {
+	joined := is.Membership == v1alpha1.MembershipMember && was.Membership != v1alpha1.MembershipMember
+	left := is.Membership == v1alpha1.MembershipNotMember && was.Membership == v1alpha1.MembershipMember
+	name := is.NodeName
+	if is.HostID != nil {
+		name = fmt.Sprintf("%d (%s)", *is.HostID, is.NodeName)
+	}
+	switch {
+	case joined:
+		return []notice{{corev1.EventTypeNormal, "MemberJoined", fmt.Sprintf("host %s joined", name), is.NodeName}}
+	case left && (is.State == v1alpha1.HostStopped || is.State == v1alpha1.HostSuspended):
+		return []notice{{corev1.EventTypeNormal, "MemberLeft", fmt.Sprintf("host %s left: it is %s", name, is.State), is.NodeName}}
+	case left:
+		note := fmt.Sprintf("host %s is lost", name)
+		if is.Message != "" {
+			note += ": " + is.Message
+		}
+		return []notice{{corev1.EventTypeWarning, "MemberLost", note, is.NodeName}}
+	}
+	return nil
+}
+
+func stallNotices(was, is v1alpha1.ClusterHostStatus) []notice {
+	switch {
+	case is.StallReason != "" && is.StallReason != was.StallReason:
+		return []notice{{corev1.EventTypeWarning, string(is.StallReason), "host " + is.NodeName + " carries no traffic: " + is.Message, is.NodeName}}
+	case is.StallReason == "" && was.StallReason != "" && is.State != v1alpha1.HostUnknown:
+		return []notice{{corev1.EventTypeNormal, "TrafficRecovered", fmt.Sprintf("host %s carries traffic again, it was stalled: %s", is.NodeName, was.StallReason), is.NodeName}}
+	}
+	return nil
+}
+
+// conditionNotices tells when conditions of the whole cluster change. Epochs are not compared while Converged stays False:
+// what matters then is how it ends.
+func conditionNotices(before, after *v1alpha1.LoadBalancingClusterStatus) []notice {
+	var out []notice
+	is := conditionOf(after.Conditions, v1alpha1.ConditionConverged)
+	was := conditionOf(before.Conditions, v1alpha1.ConditionConverged)
+	switch {
+	case is == nil:
+	case is.Status == metav1.ConditionTrue && (was == nil || was.Status != metav1.ConditionTrue || newEpoch(before, after)):
+		out = append(out, notice{corev1.EventTypeNormal, "Converged", convergedNote(after, is.Message), ""})
+	case is.Status != metav1.ConditionTrue && was != nil && was.Status == metav1.ConditionTrue:
+		out = append(out, notice{corev1.EventTypeNormal, is.Reason, "no longer converged: " + is.Message, ""})
+	}
+	for _, c := range []struct {
+		conditionType string
+		bad           metav1.ConditionStatus
+		over          string
+	}{
+		{v1alpha1.ConditionPartitioned, metav1.ConditionTrue, "PartitionHealed"},
+		{v1alpha1.ConditionConfigConsistent, metav1.ConditionFalse, "ConfigConsistent"},
+		{v1alpha1.ConditionFieldsInEffect, metav1.ConditionFalse, ""},
+	} {
+		is, was := conditionOf(after.Conditions, c.conditionType), conditionOf(before.Conditions, c.conditionType)
+		wasBad := was != nil && was.Status == c.bad
+		switch {
+		case is == nil:
+		case is.Status == c.bad && (!wasBad || was.Message != is.Message):
+			out = append(out, notice{corev1.EventTypeWarning, is.Reason, is.Message, ""})
+		case is.Status != c.bad && is.Status != metav1.ConditionUnknown && wasBad && c.over != "":
+			out = append(out, notice{corev1.EventTypeNormal, c.over, is.Message, ""})
+		}
+	}
+	return out
+}
+
+func newEpoch(before, after *v1alpha1.LoadBalancingClusterStatus) bool {
+	return after.Epoch != nil && (before.Epoch == nil || *before.Epoch != *after.Epoch)
+}
+
+func convergedNote(status *v1alpha1.LoadBalancingClusterStatus, message string) string {
+	note := message + ", default host " + status.DefaultHost
+	if c := status.LastConvergence; c != nil {
+		if c.Cause != "" {
+			note += fmt.Sprintf(", cause %s", c.Cause)
+		}
+		if c.DurationMilliseconds != nil {
+			note += fmt.Sprintf(", took %d ms", *c.DurationMilliseconds)
+		}
+	}
+	return note
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+)
+
+// defaultLease holds for a report that does not say how long it holds.
+const defaultLease = 90 * time.Second
+
+// leases knows how long each host's report holds. A report that is seen to change is dated by the manager's own clock, so
+// that a node whose clock is wrong is not taken for silent, nor a silent one for alive; only a report that was there
+// before the manager is dated by its node's clock.
+type leases struct {
+	mu sync.Mutex
+	// seen has the renewals by cluster and host.
+	seen map[string]map[types.UID]renewal
+}
+
+type renewal struct {
+	renewTime metav1.MicroTime
+	at        time.Time
+}
+
+// left returns for how long the host's last report still holds, 0 or less when it does not. ok is false when the host
+// never reported.
+func (l *leases) left(host *v1alpha1.LoadBalancingHost, now time.Time) (left time.Duration, ok bool) {
+	renewTime := host.Status.RenewTime
+	if renewTime == nil {
+		return 0, false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	seen := l.of(host.Spec.ClusterName)
+	last, known := seen[host.UID]
+	if !known || !last.renewTime.Equal(renewTime) {
+		at := now
+		if !known && renewTime.Before(&metav1.MicroTime{Time: now}) {
+			at = renewTime.Time
+		}
+		last = renewal{renewTime: *renewTime, at: at}
+		seen[host.UID] = last
+	}
+	lease := defaultLease
+	if s := host.Status.LeaseSeconds; s != nil {
+		lease = time.Duration(*s) * time.Second
+	}
+	return lease - now.Sub(last.at), true
+}
+
+func (l *leases) of(cluster string) map[types.UID]renewal {
+	if l.seen == nil {
+		l.seen = map[string]map[types.UID]renewal{}
+	}
+	if l.seen[cluster] == nil {
+		l.seen[cluster] = map[types.UID]renewal{}
+	}
+	return l.seen[cluster]
+}
+
+// retain drops what is known of a cluster's hosts other than these.
+func (l *leases) retain(cluster string, hosts []v1alpha1.LoadBalancingHost) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(hosts) == 0 {
+		delete(l.seen, cluster)
+		return
+	}
+	kept := map[types.UID]renewal{}
+	for i := range hosts {
+		if last, ok := l.seen[cluster][hosts[i].UID]; ok {
+			kept[hosts[i].UID] = last
+		}
+	}
+	if l.seen != nil {
+		l.seen[cluster] = kept
+	}
+}
