@@ -18,6 +18,9 @@ func (f *Filter) Apply(t Table) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if Now()-f.applied < settled {
+		awaitReaders() // else the last commit's readers are gone for long
+	}
 	held := f.heldUnder(c)
 	f.state.commit(c, &held)
 	f.compiled, f.held, f.applied = c, held, Now()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/internal/nstest"
@@ -85,6 +86,26 @@ func (r *rig) apply(table Table) {
 	}
 }
 
+// reset puts table in force as the first one of a host without connections.
+func (r *rig) reset(table Table) {
+	r.t.Helper()
+	for _, name := range []string{wlbsMapConnections, wlbsMapHalfOpen} {
+		clearMap(r.t, r.maps.byName[name])
+	}
+	r.apply(table)
+	r.sweep(Now() + settled)
+}
+
+func clearMap(t testing.TB, m *ebpf.Map) {
+	t.Helper()
+	var flow wlbsFlow
+	for m.NextKey(nil, &flow) == nil {
+		if err := m.Delete(&flow); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // in gives a frame to the programs in the way of incoming frames, and reports whether the
 // stack gets it.
 func (r *rig) in(frame []byte) bool {
@@ -130,13 +151,23 @@ func (r *rig) run(p *ebpf.Program, frame []byte) uint32 {
 
 func (r *rig) runOut(p *ebpf.Program, frame []byte) (uint32, []byte) {
 	r.t.Helper()
-	out := make([]byte, len(frame)+64)
-	options := &ebpf.RunOptions{Data: frame, DataOut: out}
+	options := runOptions(frame)
 	action, err := p.Run(options)
 	if err != nil {
 		r.t.Fatalf("run %s: %v", p, err)
 	}
 	return action, options.DataOut
+}
+
+func runOptions(frame []byte) *ebpf.RunOptions {
+	return &ebpf.RunOptions{Data: frame, DataOut: make([]byte, len(frame)+64)}
+}
+
+func compare(t *testing.T, want, got any) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
 }
 
 func (r *rig) counters() Counters {

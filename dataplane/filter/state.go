@@ -56,9 +56,8 @@ func (s *state) active() *wlbsPolicy {
 }
 
 // commit makes c the policy in force: it fills the generation that no program reads, then
-// flips one word.
+// flips one word. Nobody may read that generation any more, see awaitReaders.
 func (s *state) commit(c *compiled, held *bucket.Table) {
-	awaitReaders()
 	next := 1 - atomic.LoadUint32(&s.shared.Active)
 	c.store(&s.shared.Policies[next], held)
 	atomic.StoreUint32(&s.shared.Active, next)
