@@ -28,7 +28,7 @@ func TestCommitIsAtomic(t *testing.T) {
 		return table
 	}
 	r.reset(epoch(0))
-	frame := packet{src: client4, dst: vip4, sport: 40000, dport: 80, protocol: udpProtocol}.bytes()
+	frame := packetSpec{src: client4, dst: vip4, sport: 40000, dport: 80, protocol: udpProtocol}.bytes()
 	var stop atomic.Bool
 	done := make(chan int)
 	go func() {
@@ -85,7 +85,7 @@ func TestPortsMatchRules(t *testing.T) {
 			if vip.Is6() {
 				src = client6
 			}
-			p := packet{src: src, dst: vip, sport: 40000, dport: port, protocol: protocol, flags: flagSYN}
+			p := packetSpec{src: src, dst: vip, sport: 40000, dport: port, protocol: protocol, flags: flagSYN}
 			want := slotByRules(&table, vip, port, protocol) == owned
 			if in := r.run(r.objects.WlbsXdp, p.bytes()) == xdpPass; in != want {
 				rt.Fatalf("port %d of %s, protocol %d: let in is %t, the rules say %t", port, vip, protocol, in, want)
@@ -139,13 +139,13 @@ func TestManyVIPs(t *testing.T) {
 	r.reset(table)
 	for i, vip := range table.VIPs {
 		for port, want := range map[uint16]bool{uint16(1000 + 7*i): true, uint16(1007 + 7*i): false} {
-			p := packet{src: client4, dst: vip, sport: 40000, dport: port, flags: flagSYN}
+			p := packetSpec{src: client4, dst: vip, sport: 40000, dport: port, flags: flagSYN}
 			if in := r.run(r.objects.WlbsXdp, p.bytes()) == xdpPass; in != want {
 				t.Errorf("%s port %d: let in is %t", vip, port, in)
 			}
 		}
 	}
-	beyond := packet{src: client4, dst: netip.MustParseAddr("10.2.0.0"), sport: 40000, dport: 1, flags: flagSYN}
+	beyond := packetSpec{src: client4, dst: netip.MustParseAddr("10.2.0.0"), sport: 40000, dport: 1, flags: flagSYN}
 	if r.run(r.objects.WlbsXdp, beyond.bytes()) != xdpPass {
 		t.Error("a frame for no virtual IP was dropped")
 	}

@@ -28,7 +28,7 @@ type path struct {
 }
 
 func paths() []path {
-	ack := packet{src: client4, dst: vip4, sport: 40000, dport: 80}
+	ack := packetSpec{src: client4, dst: vip4, sport: 40000, dport: 80}
 	all := tableOf(Slot{Affinity: AffinityNone, Own: bucket.All})
 	none := tableOf(Slot{Affinity: AffinityNone})
 	busy := tableOf(Slot{Affinity: AffinityNone, Own: bucket.All, Busy: bucket.All})
@@ -37,7 +37,7 @@ func paths() []path {
 	other := ack
 	other.dst = netip.MustParseAddr("10.0.0.1")
 	track := func(r *rig) {
-		for _, p := range []packet{syn, ack} {
+		for _, p := range []packetSpec{syn, ack} {
 			if !r.in(p.bytes()) {
 				r.t.Fatal("the connection to track was not let in")
 			}
@@ -54,9 +54,14 @@ func paths() []path {
 // floor is the cheapest XDP program: it drops at once.
 func floor(t testing.TB) *ebpf.Program {
 	t.Helper()
+	return constantProgram(t, xdpDrop)
+}
+
+func constantProgram(t testing.TB, action int32) *ebpf.Program {
+	t.Helper()
 	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Type:         ebpf.XDP,
-		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, xdpDrop), asm.Return()},
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, action), asm.Return()},
 		License:      "Dual BSD/GPL",
 	})
 	if err != nil {

@@ -62,7 +62,7 @@ func notMine(client netip.AddrPort, a Affinity) bucket.Map {
 func TestDecision(t *testing.T) {
 	type row struct {
 		name   string
-		packet packet
+		packet packetSpec
 		slot   func(netip.AddrPort, Affinity) bucket.Map
 		mode   Mode
 		of     Affinity
@@ -70,25 +70,25 @@ func TestDecision(t *testing.T) {
 	}
 	const sport = 40000
 	rows := []row{
-		{name: "SYN, own bucket", packet: packet{flags: flagSYN}, slot: mine, want: admitted},
-		{name: "SYN, foreign bucket", packet: packet{flags: flagSYN}, slot: notMine, want: rejected},
-		{name: "TCP in mid-stream, own bucket at rest", packet: packet{}, slot: mine, want: admitted},
-		{name: "TCP in mid-stream, foreign bucket", packet: packet{}, slot: notMine, want: rejected},
-		{name: "SYN-ACK, foreign bucket", packet: packet{flags: flagSYN | flagACK}, slot: notMine, want: rejected},
-		{name: "FIN, foreign bucket", packet: packet{flags: flagFIN | flagACK}, slot: notMine, want: rejected},
-		{name: "RST, own bucket", packet: packet{flags: flagRST}, slot: mine, want: admitted},
-		{name: "TCP with payload", packet: packet{payload: 1000}, slot: mine, want: admitted},
-		{name: "affinity Single, own", packet: packet{flags: flagSYN}, slot: mine, of: AffinitySingle, want: admitted},
-		{name: "affinity Single, foreign", packet: packet{flags: flagSYN}, slot: notMine, of: AffinitySingle, want: rejected},
-		{name: "affinity Network, own", packet: packet{flags: flagSYN}, slot: mine, of: AffinityNetwork, want: admitted},
-		{name: "affinity Network, foreign", packet: packet{flags: flagSYN}, slot: notMine, of: AffinityNetwork, want: rejected},
-		{name: "UDP, own bucket", packet: packet{protocol: udpProtocol}, slot: mine, want: admitted},
-		{name: "UDP, foreign bucket", packet: packet{protocol: udpProtocol}, slot: notMine, want: rejected},
-		{name: "UDP without payload, affinity Single", packet: packet{protocol: udpProtocol}, slot: mine, of: AffinitySingle, want: admitted},
-		{name: "rule disabled, TCP", packet: packet{flags: flagSYN}, slot: mine, mode: ModeDisabled, want: rejected},
-		{name: "rule disabled, UDP", packet: packet{protocol: udpProtocol}, slot: mine, mode: ModeDisabled, want: rejected},
-		{name: "Single mode, this host", packet: packet{flags: flagSYN}, slot: func(netip.AddrPort, Affinity) bucket.Map { return bucket.All }, mode: ModeSingle, want: admitted},
-		{name: "Single mode, another host", packet: packet{flags: flagSYN}, slot: func(netip.AddrPort, Affinity) bucket.Map { return 0 }, mode: ModeSingle, want: rejected},
+		{name: "SYN, own bucket", packet: packetSpec{flags: flagSYN}, slot: mine, want: admitted},
+		{name: "SYN, foreign bucket", packet: packetSpec{flags: flagSYN}, slot: notMine, want: rejected},
+		{name: "TCP in mid-stream, own bucket at rest", packet: packetSpec{}, slot: mine, want: admitted},
+		{name: "TCP in mid-stream, foreign bucket", packet: packetSpec{}, slot: notMine, want: rejected},
+		{name: "SYN-ACK, foreign bucket", packet: packetSpec{flags: flagSYN | flagACK}, slot: notMine, want: rejected},
+		{name: "FIN, foreign bucket", packet: packetSpec{flags: flagFIN | flagACK}, slot: notMine, want: rejected},
+		{name: "RST, own bucket", packet: packetSpec{flags: flagRST}, slot: mine, want: admitted},
+		{name: "TCP with payload", packet: packetSpec{payload: 1000}, slot: mine, want: admitted},
+		{name: "affinity Single, own", packet: packetSpec{flags: flagSYN}, slot: mine, of: AffinitySingle, want: admitted},
+		{name: "affinity Single, foreign", packet: packetSpec{flags: flagSYN}, slot: notMine, of: AffinitySingle, want: rejected},
+		{name: "affinity Network, own", packet: packetSpec{flags: flagSYN}, slot: mine, of: AffinityNetwork, want: admitted},
+		{name: "affinity Network, foreign", packet: packetSpec{flags: flagSYN}, slot: notMine, of: AffinityNetwork, want: rejected},
+		{name: "UDP, own bucket", packet: packetSpec{protocol: udpProtocol}, slot: mine, want: admitted},
+		{name: "UDP, foreign bucket", packet: packetSpec{protocol: udpProtocol}, slot: notMine, want: rejected},
+		{name: "UDP without payload, affinity Single", packet: packetSpec{protocol: udpProtocol}, slot: mine, of: AffinitySingle, want: admitted},
+		{name: "rule disabled, TCP", packet: packetSpec{flags: flagSYN}, slot: mine, mode: ModeDisabled, want: rejected},
+		{name: "rule disabled, UDP", packet: packetSpec{protocol: udpProtocol}, slot: mine, mode: ModeDisabled, want: rejected},
+		{name: "Single mode, this host", packet: packetSpec{flags: flagSYN}, slot: func(netip.AddrPort, Affinity) bucket.Map { return bucket.All }, mode: ModeSingle, want: admitted},
+		{name: "Single mode, another host", packet: packetSpec{flags: flagSYN}, slot: func(netip.AddrPort, Affinity) bucket.Map { return 0 }, mode: ModeSingle, want: rejected},
 	}
 	forHooks(t, func(t *testing.T, hook Hook) {
 		r := newRig(t, hook)
@@ -118,21 +118,21 @@ func TestDefaultSlot(t *testing.T) {
 		r := newRig(t, hook)
 		for _, row := range []struct {
 			name        string
-			packet      packet
+			packet      packetSpec
 			defaultHost outcome
 			others      outcome
 		}{
-			{"TCP port without a rule", packet{dport: 81, flags: flagSYN}, admitted, rejected},
-			{"UDP port without a rule", packet{dport: 81, protocol: udpProtocol}, admitted, rejected},
-			{"a protocol without ports", packet{protocol: greProtocol, payload: 8}, admitted, rejected},
-			{"echo request", packet{protocol: icmpProtocol, icmpType: 8}, admitted, rejected},
-			{"timestamp request", packet{protocol: icmpProtocol, icmpType: 13, payload: 12}, admitted, rejected},
-			{"echo reply", packet{protocol: icmpProtocol, icmpType: 0}, admitted, admitted},
-			{"unreachable", packet{protocol: icmpProtocol, icmpType: 3, payload: 28}, admitted, admitted},
-			{"time exceeded", packet{protocol: icmpProtocol, icmpType: 11, payload: 28}, admitted, admitted},
-			{"IPv6 echo request", packet{src: client6, dst: vip6, protocol: icmpv6Protocol, icmpType: 128}, admitted, rejected},
-			{"IPv6 packet too big", packet{src: client6, dst: vip6, protocol: icmpv6Protocol, icmpType: 2, payload: 48}, admitted, admitted},
-			{"IPv6 echo reply", packet{src: client6, dst: vip6, protocol: icmpv6Protocol, icmpType: 129}, admitted, admitted},
+			{"TCP port without a rule", packetSpec{dport: 81, flags: flagSYN}, admitted, rejected},
+			{"UDP port without a rule", packetSpec{dport: 81, protocol: udpProtocol}, admitted, rejected},
+			{"a protocol without ports", packetSpec{protocol: greProtocol, payload: 8}, admitted, rejected},
+			{"echo request", packetSpec{protocol: icmpProtocol, icmpType: 8}, admitted, rejected},
+			{"timestamp request", packetSpec{protocol: icmpProtocol, icmpType: 13, payload: 12}, admitted, rejected},
+			{"echo reply", packetSpec{protocol: icmpProtocol, icmpType: 0}, admitted, admitted},
+			{"unreachable", packetSpec{protocol: icmpProtocol, icmpType: 3, payload: 28}, admitted, admitted},
+			{"time exceeded", packetSpec{protocol: icmpProtocol, icmpType: 11, payload: 28}, admitted, admitted},
+			{"IPv6 echo request", packetSpec{src: client6, dst: vip6, protocol: icmpv6Protocol, icmpType: 128}, admitted, rejected},
+			{"IPv6 packet too big", packetSpec{src: client6, dst: vip6, protocol: icmpv6Protocol, icmpType: 2, payload: 48}, admitted, admitted},
+			{"IPv6 echo reply", packetSpec{src: client6, dst: vip6, protocol: icmpv6Protocol, icmpType: 129}, admitted, admitted},
 		} {
 			t.Run(row.name, func(t *testing.T) {
 				r.t = t
@@ -158,34 +158,34 @@ func TestDefaultSlot(t *testing.T) {
 
 // Frames that are none of the filter's business, and frames no host may have.
 func TestOddFrames(t *testing.T) {
-	tcp := packet{src: client4, dst: vip4, sport: 40000, dport: 80, flags: flagSYN}
-	tcp6 := packet{src: client6, dst: vip6, sport: 40000, dport: 80, flags: flagSYN}
-	udp := packet{src: client4, dst: vip4, sport: 40000, dport: 80, protocol: udpProtocol}
-	with := func(p packet, change func(*packet)) packet {
+	tcp := packetSpec{src: client4, dst: vip4, sport: 40000, dport: 80, flags: flagSYN}
+	tcp6 := packetSpec{src: client6, dst: vip6, sport: 40000, dport: 80, flags: flagSYN}
+	udp := packetSpec{src: client4, dst: vip4, sport: 40000, dport: 80, protocol: udpProtocol}
+	with := func(p packetSpec, change func(*packetSpec)) packetSpec {
 		change(&p)
 		return p
 	}
-	from := func(addr string) packet {
+	from := func(addr string) packetSpec {
 		src := netip.MustParseAddr(addr)
 		if src.Is4() {
-			return with(tcp, func(p *packet) { p.src = src })
+			return with(tcp, func(p *packetSpec) { p.src = src })
 		}
-		return with(tcp6, func(p *packet) { p.src = src })
+		return with(tcp6, func(p *packetSpec) { p.src = src })
 	}
-	set := func(p packet, offset int, values ...byte) packet {
-		return with(p, func(p *packet) { p.mutate = func(f []byte) { copy(f[offset:], values) } })
+	set := func(p packetSpec, offset int, values ...byte) packetSpec {
+		return with(p, func(p *packetSpec) { p.mutate = func(f []byte) { copy(f[offset:], values) } })
 	}
-	flags := func(f uint8) packet { return with(tcp, func(p *packet) { p.flags = f }) }
-	cut := func(p packet, n int) packet { return with(p, func(p *packet) { p.truncate = n }) }
+	flags := func(f uint8) packetSpec { return with(tcp, func(p *packetSpec) { p.flags = f }) }
+	cut := func(p packetSpec, n int) packetSpec { return with(p, func(p *packetSpec) { p.truncate = n }) }
 
 	rows := map[string]struct {
-		packet packet
+		packet packetSpec
 		want   outcome
 	}{
-		"another destination":              {with(tcp, func(p *packet) { p.dst = netip.MustParseAddr("10.0.0.1") }), passed},
-		"another IPv6 destination":         {with(tcp6, func(p *packet) { p.dst = netip.MustParseAddr("fd00::1") }), passed},
+		"another destination":              {with(tcp, func(p *packetSpec) { p.dst = netip.MustParseAddr("10.0.0.1") }), passed},
+		"another IPv6 destination":         {with(tcp6, func(p *packetSpec) { p.dst = netip.MustParseAddr("fd00::1") }), passed},
 		"from another EtherType":           {set(tcp, 12, 0x81, 0x00), passed},
-		"IP options":                       {with(tcp, func(p *packet) { p.options = make([]byte, 12) }), admitted},
+		"IP options":                       {with(tcp, func(p *packetSpec) { p.options = make([]byte, 12) }), admitted},
 		"Q244084: source 0.0.0.0":          {from("0.0.0.0"), invalid},
 		"Q244084: source ::":               {from("::"), invalid},
 		"source in 0.0.0.0/8":              {from("0.1.2.3"), invalid},
@@ -195,7 +195,7 @@ func TestOddFrames(t *testing.T) {
 		"IPv6 multicast source":            {from("ff02::1"), invalid},
 		"broadcast source":                 {from("255.255.255.255"), invalid},
 		"IPv4-mapped source":               {from("::ffff:10.0.0.7"), invalid},
-		"IPv4-mapped destination":          {with(tcp6, func(p *packet) { p.dst = netip.AddrFrom16(vip4.As16()) }), invalid},
+		"IPv4-mapped destination":          {with(tcp6, func(p *packetSpec) { p.dst = netip.AddrFrom16(vip4.As16()) }), invalid},
 		"source is the virtual IP (LAND)":  {from(vip4.String()), invalid},
 		"version 5":                        {set(tcp, 14, 5<<4|5), invalid},
 		"header length below 20":           {set(tcp, 14, 4<<4|4), invalid},
@@ -207,13 +207,16 @@ func TestOddFrames(t *testing.T) {
 		"UDP header cut off":               {cut(udp, 1), invalid},
 		"IPv6 payload length beyond frame": {set(tcp6, 18, 1, 0), invalid},
 		"IPv6 version 4":                   {set(tcp6, 14, 4<<4), invalid},
-		"padded to the minimum":            {with(udp, func(p *packet) { p.payload = 18; p.mutate = func(f []byte) { binary.BigEndian.PutUint16(f[16:], 28) } }), admitted},
-		"TCP data offset below 5":          {set(tcp, 14+20+12, 4<<4), invalid},
-		"TCP data offset beyond segment":   {set(tcp, 14+20+12, 15<<4), invalid},
-		"TCP without a flag":               {set(tcp, 14+20+13, 0), invalid},
-		"SYN and FIN":                      {flags(flagSYN | flagFIN), invalid},
-		"SYN and RST":                      {flags(flagSYN | flagRST), invalid},
-		"echo request cut off":             {cut(packet{src: client4, dst: vip4, protocol: icmpProtocol, icmpType: 8}, 1), invalid},
+		"padded to the minimum": {with(udp, func(p *packetSpec) {
+			p.payload = 18
+			p.mutate = func(f []byte) { binary.BigEndian.PutUint16(f[16:], 28) }
+		}), admitted},
+		"TCP data offset below 5":        {set(tcp, 14+20+12, 4<<4), invalid},
+		"TCP data offset beyond segment": {set(tcp, 14+20+12, 15<<4), invalid},
+		"TCP without a flag":             {set(tcp, 14+20+13, 0), invalid},
+		"SYN and FIN":                    {flags(flagSYN | flagFIN), invalid},
+		"SYN and RST":                    {flags(flagSYN | flagRST), invalid},
+		"echo request cut off":           {cut(packetSpec{src: client4, dst: vip4, protocol: icmpProtocol, icmpType: 8}, 1), invalid},
 	}
 	forHooks(t, func(t *testing.T, hook Hook) {
 		r := newRig(t, hook)
@@ -236,7 +239,7 @@ func TestOddFrames(t *testing.T) {
 func TestShortFrames(t *testing.T) {
 	r := newRig(t, XDP)
 	r.apply(tableOf(Slot{Own: bucket.All}))
-	for _, p := range []packet{
+	for _, p := range []packetSpec{
 		{src: client4, dst: vip4, truncate: 21},
 		{src: client4, dst: vip4, truncate: 40},
 		{src: client6, dst: vip6, truncate: 21},
@@ -286,7 +289,7 @@ func TestIPv6Extensions(t *testing.T) {
 				r.t = t
 				client := netip.AddrPortFrom(client6, 40000)
 				r.apply(tableOf(Slot{Own: mine(client, AffinityNone)}))
-				p := packet{src: client6, dst: vip6, sport: 40000, dport: 80, flags: flagSYN, firstNext: row.first, extensions: row.extensions}
+				p := packetSpec{src: client6, dst: vip6, sport: 40000, dport: 80, flags: flagSYN, firstNext: row.first, extensions: row.extensions}
 				if got := r.outcome(p.bytes()); got != row.want {
 					t.Errorf("%s, want %s", got, row.want)
 				}
@@ -305,15 +308,15 @@ func TestFragments(t *testing.T) {
 		return table
 	}
 	part := tableOf
-	first4 := packet{src: client4, dst: vip4, sport: 40000, dport: 80, protocol: udpProtocol, payload: 1400, more: true}
-	later4 := packet{src: client4, dst: vip4, protocol: udpProtocol, payload: 1400, fragment: 176}
+	first4 := packetSpec{src: client4, dst: vip4, sport: 40000, dport: 80, protocol: udpProtocol, payload: 1400, more: true}
+	later4 := packetSpec{src: client4, dst: vip4, protocol: udpProtocol, payload: 1400, fragment: 176}
 	fragment6 := func(offset uint16) []byte {
 		h := make([]byte, 8)
 		h[0] = udpProtocol
 		binary.BigEndian.PutUint16(h[2:], offset<<3|1)
 		return h
 	}
-	first6 := packet{src: client6, dst: vip6, sport: 40000, dport: 80, protocol: udpProtocol, payload: 1400, firstNext: 44, extensions: fragment6(0)}
+	first6 := packetSpec{src: client6, dst: vip6, sport: 40000, dport: 80, protocol: udpProtocol, payload: 1400, firstNext: 44, extensions: fragment6(0)}
 	later6 := first6
 	later6.extensions = fragment6(176)
 
@@ -339,7 +342,7 @@ func TestFragments(t *testing.T) {
 				r.t = t
 				for _, f := range []struct {
 					name         string
-					first, later packet
+					first, later packetSpec
 				}{{"IPv4", first4, later4}, {"IPv6", first6, later6}} {
 					client := netip.AddrPortFrom(f.first.src, f.first.sport)
 					r.reset(row.table(Slot{Filter: row.mode, Affinity: row.affinity, Own: row.own(client, row.affinity)}))

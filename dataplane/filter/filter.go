@@ -98,18 +98,25 @@ func Open(config Config) (*Filter, error) {
 	if err := ensurePinDirectory(config.PinPath); err != nil {
 		return nil, fmt.Errorf("filter: %w", err)
 	}
+	before, err := isAttached(config.PinPath)
+	if err != nil {
+		return nil, fmt.Errorf("filter: %w", err)
+	}
 	f := &Filter{config: config, timeouts: config.Timeouts.withDefaults()}
 	for i := range f.held {
 		f.held[i] = bucket.All // whatever is pinned may hold connections of any bucket
 	}
-	if err := f.open(); err != nil {
+	if err := f.open(before); err != nil {
 		_ = f.Close()
+		if !before {
+			_ = Cleanup(config.PinPath) // half a filter is worse than none
+		}
 		return nil, fmt.Errorf("filter: %w", err)
 	}
 	return f, nil
 }
 
-func (f *Filter) open() error {
+func (f *Filter) open(attached bool) error {
 	spec, err := f.spec()
 	if err != nil {
 		return err
@@ -122,10 +129,6 @@ func (f *Filter) open() error {
 	}
 	f.state.shared.Layout = layout
 	if err := f.maps.copyResized(); err != nil {
-		return err
-	}
-	attached, err := isAttached(f.config.PinPath)
-	if err != nil {
 		return err
 	}
 	if attached && !f.maps.adopted {

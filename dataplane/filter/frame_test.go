@@ -32,9 +32,9 @@ var (
 	testClientMAC  = net.HardwareAddr{0x02, 0, 0, 0, 0, 2}
 )
 
-// packet describes a frame from src to dst; the zero value of what a test does not care
+// packetSpec describes a frame from src to dst; the zero value of what a test does not care
 // for is something valid.
-type packet struct {
+type packetSpec struct {
 	src, dst     netip.Addr
 	protocol     uint8 // tcpProtocol where 0
 	sport, dport uint16
@@ -53,13 +53,13 @@ type packet struct {
 }
 
 // from returns the packet in the direction of the server's answer.
-func (p packet) reversed() packet {
+func (p packetSpec) reversed() packetSpec {
 	p.src, p.dst, p.sport, p.dport = p.dst, p.src, p.dport, p.sport
 	p.etherSource = testHostMAC
 	return p
 }
 
-func (p packet) bytes() []byte {
+func (p packetSpec) bytes() []byte {
 	if p.protocol == 0 {
 		p.protocol = tcpProtocol
 	}
@@ -81,7 +81,7 @@ func (p packet) bytes() []byte {
 	return frame[:len(frame)-p.truncate]
 }
 
-func (p packet) transport() []byte {
+func (p packetSpec) transport() []byte {
 	var b []byte
 	switch p.protocol {
 	case tcpProtocol:
@@ -105,7 +105,7 @@ func (p packet) transport() []byte {
 	return append(b, make([]byte, p.payload)...)
 }
 
-func (p packet) ipv4(l4 []byte) []byte {
+func (p packetSpec) ipv4(l4 []byte) []byte {
 	h := make([]byte, 20, 20+len(p.options)+len(l4))
 	h[0] = 4<<4 | uint8(5+len(p.options)/4)
 	binary.BigEndian.PutUint16(h[2:], uint16(20+len(p.options)+len(l4)))
@@ -123,7 +123,7 @@ func (p packet) ipv4(l4 []byte) []byte {
 	return append(h, l4...)
 }
 
-func (p packet) ipv6(l4 []byte) []byte {
+func (p packetSpec) ipv6(l4 []byte) []byte {
 	h := make([]byte, 40, 40+len(p.extensions)+len(l4))
 	h[0] = 6 << 4
 	binary.BigEndian.PutUint16(h[4:], uint16(len(p.extensions)+len(l4)))

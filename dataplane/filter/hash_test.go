@@ -37,7 +37,7 @@ func (r *rig) bucket(src netip.Addr, sport uint16) int {
 	}
 	b := 0
 	for k := range bucketBits {
-		p := packet{src: src, dst: dst, sport: sport, dport: uint16(k), protocol: udpProtocol}
+		p := packetSpec{src: src, dst: dst, sport: sport, dport: uint16(k), protocol: udpProtocol}
 		if r.run(r.objects.WlbsXdp, p.bytes()) == xdpPass {
 			b |= 1 << k
 		}

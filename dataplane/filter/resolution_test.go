@@ -145,7 +145,7 @@ func TestARPEgress(t *testing.T) {
 // KB Q193602: a switch that learns the cluster MAC sends all traffic to one port.
 func TestClusterMACNeverLeavesAsSource(t *testing.T) {
 	r := resolver(t)
-	p := packet{src: vip4, dst: client4, sport: 80, dport: 40000, etherSource: testClusterMAC}
+	p := packetSpec{src: vip4, dst: client4, sport: 80, dport: 40000, etherSource: testClusterMAC}
 	if r.out(p.bytes()) != nil {
 		t.Error("a frame left with the cluster MAC as its source")
 	}
@@ -298,10 +298,10 @@ func TestLease(t *testing.T) {
 		r := owner(t, hook)
 		tracked := r.conversation(someClient).open()
 		frames := map[string][]byte{
-			"SYN":            packet{src: client4, dst: vip4, sport: 50000, dport: 80, flags: flagSYN}.bytes(),
+			"SYN":            packetSpec{src: client4, dst: vip4, sport: 50000, dport: 80, flags: flagSYN}.bytes(),
 			"tracked":        tracked.packet(flagACK).bytes(),
-			"ICMP error":     packet{src: client4, dst: vip4, protocol: icmpProtocol, icmpType: 3, payload: 28}.bytes(),
-			"later fragment": packet{src: client4, dst: vip4, protocol: udpProtocol, fragment: 10, payload: 8}.bytes(),
+			"ICMP error":     packetSpec{src: client4, dst: vip4, protocol: icmpProtocol, icmpType: 3, payload: 28}.bytes(),
+			"later fragment": packetSpec{src: client4, dst: vip4, protocol: udpProtocol, fragment: 10, payload: 8}.bytes(),
 		}
 		let := func(want bool) {
 			t.Helper()
@@ -338,7 +338,7 @@ func TestLeaseEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	frame := packet{src: client4, dst: vip4, sport: 40000, dport: 80}.bytes()
+	frame := packetSpec{src: client4, dst: vip4, sport: 40000, dport: 80}.bytes()
 	const lease = 300 * time.Millisecond
 	end := Now() + lease
 	if err := r.RenewLease(end); err != nil {

@@ -25,8 +25,8 @@ func (r *rig) conversation(client netip.AddrPort) *conversation {
 	return c
 }
 
-func (c *conversation) packet(flags uint8) packet {
-	return packet{src: c.client.Addr(), dst: c.vip, sport: c.client.Port(), dport: 80, flags: flags}
+func (c *conversation) packet(flags uint8) packetSpec {
+	return packetSpec{src: c.client.Addr(), dst: c.vip, sport: c.client.Port(), dport: 80, flags: flags}
 }
 
 // says is a segment of the client; it reports whether the stack gets it.
@@ -319,7 +319,7 @@ func TestFlood(t *testing.T) {
 	r := owner(t, TCX)
 	live := r.conversation(someClient).open()
 	const flood = 3 * 32768
-	frame := packet{src: client4, dst: vip4, dport: 80, flags: flagSYN}.bytes()
+	frame := packetSpec{src: client4, dst: vip4, dport: 80, flags: flagSYN}.bytes()
 	for i := range flood {
 		frame[28], frame[29] = byte(i>>16), byte(i>>8) // source 10.0.x.y ...
 		frame[34], frame[35] = byte(i>>4), byte(i)     // ... and port

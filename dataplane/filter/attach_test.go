@@ -1,0 +1,550 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package filter
+
+import (
+	"encoding/binary"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/mdlayher/packet"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/internal/nstest"
+)
+
+// node is a host with the virtual IP on lo, and a client on the other end of a veth pair
+// who writes and reads frames.
+type node struct {
+	t      *testing.T
+	link   netlink.Link
+	config Config
+	client *packet.Conn
+}
+
+func newNode(t *testing.T) *node {
+	t.Helper()
+	nstest.Enter(t)
+	inside, outside := nstest.Veth(t, "node", "client")
+	nstest.Address(t, inside, "10.0.0.1/24")
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nstest.Address(t, lo, vip4.String()+"/32")
+	neighbour := &netlink.Neigh{LinkIndex: inside.Attrs().Index, IP: client4.AsSlice(), HardwareAddr: testClientMAC, State: netlink.NUD_PERMANENT}
+	if err := netlink.NeighSet(neighbour); err != nil {
+		t.Fatal(err)
+	}
+	n := &node{t: t, link: inside, config: Config{
+		Ifindex:        inside.Attrs().Index,
+		PinPath:        filepath.Join(mountBPF(t), "web"),
+		MaxConnections: 1024,
+		ClusterMAC:     testClusterMAC,
+		HostMAC:        inside.Attrs().HardwareAddr,
+	}}
+	n.client, err = packet.Listen(&net.Interface{Index: outside.Attrs().Index, Name: "client"}, packet.Raw, unix.ETH_P_ALL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = n.client.Close() })
+	return n
+}
+
+func mountBPF(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := unix.Mount("bpf", dir, "bpf", 0, ""); err != nil {
+		t.Fatalf("mount a bpf file system: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+func (n *node) open(change ...func(*Config)) *Filter {
+	n.t.Helper()
+	config := n.config
+	for _, c := range change {
+		c(&config)
+	}
+	f, err := Open(config)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.t.Cleanup(func() { _ = f.Close() })
+	return f
+}
+
+// serve opens the filter as owner of all buckets, with a lease.
+func (n *node) serve(change ...func(*Config)) *Filter {
+	n.t.Helper()
+	f := n.open(change...)
+	if err := errors.Join(f.Apply(tableOf(Slot{Own: bucket.All})), f.RenewLease(Now()+time.Hour)); err != nil {
+		n.t.Fatal(err)
+	}
+	return f
+}
+
+func (n *node) send(frame []byte) {
+	n.t.Helper()
+	if _, err := n.client.WriteTo(frame, &packet.Addr{HardwareAddr: net.HardwareAddr(frame[:6])}); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// receive waits for a frame that match takes, nil if none comes in the time given.
+func (n *node) receive(within time.Duration, match func(frame []byte) bool) []byte {
+	n.t.Helper()
+	if err := n.client.SetReadDeadline(time.Now().Add(within)); err != nil {
+		n.t.Fatal(err)
+	}
+	buffer := make([]byte, 2048)
+	for {
+		size, _, err := n.client.ReadFrom(buffer)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil
+		}
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		if match(buffer[:size]) {
+			return buffer[:size]
+		}
+	}
+}
+
+func tcpSegment(sport uint16, flags uint8) func([]byte) bool {
+	return func(f []byte) bool {
+		return len(f) >= 54 && binary.BigEndian.Uint16(f[12:]) == etherTypeIPv4 && f[23] == tcpProtocol &&
+			netip.AddrFrom4([4]byte(f[26:30])) == vip4 && binary.BigEndian.Uint16(f[36:]) == sport && f[47] == flags
+	}
+}
+
+// segment is one with the checksum that the kernel wants.
+func segment(sport uint16, flags uint8, seq, ack uint32) []byte {
+	f := packetFrom(sport, flags).bytes()
+	tcp := f[34:]
+	binary.BigEndian.PutUint32(tcp[4:], seq)
+	binary.BigEndian.PutUint32(tcp[8:], ack)
+	binary.BigEndian.PutUint16(tcp[14:], 65535)
+	pseudo := append(client4.AsSlice(), vip4.AsSlice()...)
+	pseudo = append(pseudo, 0, tcpProtocol, 0, byte(len(tcp)))
+	binary.BigEndian.PutUint16(tcp[16:], ^onesComplement(uint32(onesComplement(0, pseudo)), tcp))
+	return f
+}
+
+func packetFrom(sport uint16, flags uint8) packetSpec {
+	return packetSpec{src: client4, dst: vip4, sport: sport, dport: 80, flags: flags}
+}
+
+// listen accepts connections to port 80 of the virtual IP.
+func (n *node) listen() {
+	n.t.Helper()
+	l, err := net.Listen("tcp4", vip4.String()+":80")
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.t.Cleanup(func() { _ = l.Close() })
+}
+
+// connect does the client's part of a handshake. The frames go to the cluster MAC.
+func (n *node) connect(sport uint16) {
+	n.t.Helper()
+	n.send(segment(sport, flagSYN, 1000, 0))
+	answer := n.receive(5*time.Second, tcpSegment(sport, flagSYN|flagACK))
+	if answer == nil {
+		n.t.Fatal("no SYN-ACK: the SYN did not reach the stack, or the answer did not leave")
+	}
+	n.send(segment(sport, flagACK, 1001, binary.BigEndian.Uint32(answer[38:])+1))
+}
+
+// await polls until check holds: the tracking program runs some time after send.
+func (n *node) await(what string, check func() bool) {
+	n.t.Helper()
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if check() {
+			return
+		}
+	}
+	n.t.Fatalf("never: %s", what)
+}
+
+func (n *node) tracked(f *Filter) int {
+	n.t.Helper()
+	c, err := f.Connections(Now())
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return c.Count
+}
+
+func (n *node) linkIDs() map[string]link.ID {
+	n.t.Helper()
+	ids := map[string]link.ID{}
+	for _, pin := range linkPins() {
+		l, err := link.LoadPinnedLink(filepath.Join(n.config.PinPath, pin), nil)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		info, err := l.Info()
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		ids[pin] = info.ID
+		if err := l.Close(); err != nil {
+			n.t.Fatal(err)
+		}
+	}
+	return ids
+}
+
+func (n *node) requireNothingLeft(programs ...ebpf.ProgramID) {
+	n.t.Helper()
+	if _, err := os.Stat(n.config.PinPath); !errors.Is(err, os.ErrNotExist) {
+		n.t.Errorf("the pin path is still there: %v", err)
+	}
+	for _, at := range []ebpf.AttachType{ebpf.AttachTCXIngress, ebpf.AttachTCXEgress} {
+		result, err := link.QueryPrograms(link.QueryOptions{Target: n.config.Ifindex, Attach: at})
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		if len(result.Programs) > 0 {
+			n.t.Errorf("%s: %d programs are still attached", at, len(result.Programs))
+		}
+	}
+	if n.hasXDP() {
+		n.t.Error("an XDP program is still attached")
+	}
+	for _, id := range programs {
+		n.await("the kernel frees the program", func() bool {
+			p, err := ebpf.NewProgramFromID(id)
+			if err == nil {
+				_ = p.Close()
+			}
+			return errors.Is(err, os.ErrNotExist)
+		})
+	}
+}
+
+func (n *node) hasXDP() bool {
+	n.t.Helper()
+	l, err := netlink.LinkByIndex(n.config.Ifindex)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return l.Attrs().Xdp != nil && l.Attrs().Xdp.Attached
+}
+
+func programIDs(t *testing.T, f *Filter) []ebpf.ProgramID {
+	t.Helper()
+	var ids []ebpf.ProgramID
+	for _, p := range []*ebpf.Program{f.objects.WlbsXdp, f.objects.WlbsIngress, f.objects.WlbsEgress} {
+		info, err := p.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, _ := info.ID()
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// A client resolves the virtual IP and connects, through the kernel's own stack. The SYN
+// goes to a multicast MAC: without a change of pkt_type the stack would drop it in silence.
+func TestServesClient(t *testing.T) {
+	for _, hook := range []Hook{XDP, TCX} {
+		t.Run(hook.String(), func(t *testing.T) {
+			n := newNode(t)
+			f := n.serve(func(c *Config) { c.Hook = hook })
+			if f.Hook() != hook {
+				t.Fatalf("hook %s", f.Hook())
+			}
+			n.listen()
+			n.send(request(client4, vip4))
+			want := arp{arpReply, testClusterMAC, testClientMAC, vip4, client4}.bytes(testClientMAC, n.config.HostMAC)
+			got := n.receive(5*time.Second, func(f []byte) bool {
+				return binary.BigEndian.Uint16(f[12:]) == etherTypeARP && binary.BigEndian.Uint16(f[20:]) == arpReply
+			})
+			compare(t, want, got)
+			n.connect(40000)
+			n.await("the connection is tracked", func() bool { return n.tracked(f) == 1 })
+			c, err := f.Counters()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.Admitted != 2 || c.Delivered != 2 || c.SYNACK != 1 || c.HandshakesCompleted != 1 || c.ResolutionAnswered != 1 {
+				t.Errorf("counters: %+v", c)
+			}
+			if err := f.Apply(tableOf(Slot{})); err != nil {
+				t.Fatal(err)
+			}
+			n.send(segment(50000, flagSYN, 1000, 0))
+			if n.receive(200*time.Millisecond, tcpSegment(50000, flagSYN|flagACK)) != nil {
+				t.Error("a client of a foreign bucket was answered")
+			}
+		})
+	}
+}
+
+func TestReopenKeepsEverything(t *testing.T) {
+	n := newNode(t)
+	f := n.serve()
+	if f.Hook() != XDP {
+		t.Fatalf("hook %s: veth has native XDP", f.Hook())
+	}
+	n.listen()
+	n.connect(40000)
+	n.await("the connection is tracked", func() bool { return n.tracked(f) == 1 })
+	links, old := n.linkIDs(), programIDs(t, f)
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n.connect(40001) // nobody has the filter open
+
+	f = n.open()
+	compare(t, links, n.linkIDs())
+	if f.Hook() != XDP {
+		t.Errorf("hook %s", f.Hook())
+	}
+	if got := n.tracked(f); got != 2 {
+		t.Errorf("%d connections, want 2", got)
+	}
+	n.connect(40002) // under the table and the lease of the former process
+	for _, id := range old {
+		n.await("the former program is gone", func() bool {
+			p, err := ebpf.NewProgramFromID(id)
+			if err == nil {
+				_ = p.Close()
+			}
+			return err != nil
+		})
+	}
+	ids := programIDs(t, f)
+	if err := f.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	n.requireNothingLeft(ids...)
+	if err := Cleanup(n.config.PinPath); err != nil {
+		t.Errorf("a second clean-up: %v", err)
+	}
+}
+
+// flood sends frames in turn until stop closes, and reports how many of each the device took.
+func (n *node) flood(stop <-chan struct{}, frames ...[]byte) <-chan []uint64 {
+	result := make(chan []uint64, 1)
+	go func() {
+		sent := make([]uint64, len(frames))
+		for i := 0; ; i = (i + 1) % len(frames) {
+			select {
+			case <-stop:
+				result <- sent
+				return
+			default:
+			}
+			if _, err := n.client.WriteTo(frames[i], &packet.Addr{HardwareAddr: testClusterMAC}); err == nil {
+				sent[i]++ // else the device's queue is full
+			}
+		}
+	}()
+	return result
+}
+
+// Programs are replaced under traffic, back and forth between the hooks too. Not one frame
+// of an own bucket is lost on the way to the stack, and not one of a foreign one gets there.
+func TestReopenLosesNothing(t *testing.T) {
+	n := newNode(t)
+	f := n.serve()
+	own := packetSpec{src: client4, dst: vip4, sport: 40000, dport: 80, protocol: udpProtocol, payload: 10}
+	client := netip.AddrPortFrom(own.src, own.sport)
+	foreign := own
+	for foreign.sport++; mine(netip.AddrPortFrom(foreign.src, foreign.sport), AffinityNone) == mine(client, AffinityNone); {
+		foreign.sport++
+	}
+	if err := f.Apply(tableOf(Slot{Own: mine(client, AffinityNone)})); err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	result := n.flood(stop, own.bytes(), foreign.bytes())
+	for i := range 12 {
+		hook := []Hook{XDP, XDP, TCX, TCX}[i%4]
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		f = n.open(func(c *Config) { c.Hook = hook })
+		if f.Hook() != hook || n.hasXDP() != (hook == XDP) {
+			t.Errorf("hook %s, XDP attached: %t; want %s", f.Hook(), n.hasXDP(), hook)
+		}
+	}
+	close(stop)
+	sent := <-result
+	var c Counters
+	n.await("all frames are counted", func() bool {
+		var err error
+		if c, err = f.Counters(); err != nil {
+			t.Fatal(err)
+		}
+		return c.Delivered >= sent[0] && c.Rejected >= sent[1]
+	})
+	if c.Delivered != sent[0] || c.Rejected != sent[1] || sent[0] < 1000 {
+		t.Errorf("sent %d of an own and %d of a foreign bucket; %+v", sent[0], sent[1], c)
+	}
+}
+
+func TestXDPSlotTaken(t *testing.T) {
+	n := newNode(t)
+	other, err := link.AttachXDP(link.XDPOptions{Interface: n.config.Ifindex, Program: passProgram(t), Flags: link.XDPDriverMode})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f, err := Open(withHook(n.config, XDP)); err == nil {
+		_ = f.Remove()
+		t.Fatal("took the XDP slot of another program")
+	}
+	if _, err := os.Stat(n.config.PinPath); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the failed Open left the pin path: %v", err)
+	}
+	f := n.serve()
+	if f.Hook() != TCX {
+		t.Fatalf("hook %s, want TCX", f.Hook())
+	}
+	n.listen()
+	n.connect(40000)
+	// Once the slot is free, the next agent takes it.
+	if err := errors.Join(other.Close(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	f = n.open()
+	if f.Hook() != XDP {
+		t.Errorf("hook %s, want XDP", f.Hook())
+	}
+	n.await("the connection is still tracked", func() bool { return n.tracked(f) == 1 })
+}
+
+func passProgram(t *testing.T) *ebpf.Program {
+	t.Helper()
+	return constantProgram(t, xdpPass)
+}
+
+func withHook(c Config, h Hook) Config {
+	c.Hook = h
+	return c
+}
+
+func TestResizeKeepsConnections(t *testing.T) {
+	n := newNode(t)
+	f := n.serve()
+	n.listen()
+	n.connect(40000)
+	n.await("the connection is tracked", func() bool { return n.tracked(f) == 1 })
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	links := n.linkIDs()
+	f = n.open(func(c *Config) { c.MaxConnections = 4096 })
+	compare(t, links, n.linkIDs())
+	if got := n.tracked(f); got != 1 {
+		t.Errorf("%d connections, want 1", got)
+	}
+	n.connect(40001)
+	n.await("the new table tracks", func() bool { return n.tracked(f) == 2 })
+}
+
+// Maps of another release's layout: its programs go on until the first Apply.
+func TestOtherLayoutIsReplaced(t *testing.T) {
+	n := newNode(t)
+	f := n.serve()
+	f.state.shared.Layout = layout + 1
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n.listen()
+	links := n.linkIDs()
+	f = n.open()
+	n.connect(40000)
+	if err := errors.Join(f.RenewLease(Now()+time.Hour), f.Apply(tableOf(Slot{Own: bucket.All}))); err != nil {
+		t.Fatal(err)
+	}
+	compare(t, links, n.linkIDs())
+	n.connect(40001)
+	n.await("the new maps track", func() bool { return n.tracked(f) == 1 })
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if f = n.open(); n.tracked(f) != 1 {
+		t.Error("the new maps were not pinned")
+	}
+}
+
+// The interface went away with its links, and came back.
+func TestInterfaceIsRecreated(t *testing.T) {
+	n := newNode(t)
+	f := n.serve()
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := netlink.LinkDel(n.link); err != nil {
+		t.Fatal(err)
+	}
+	inside, _ := nstest.Veth(t, "node", "client")
+	n.config.Ifindex = inside.Attrs().Index
+	f = n.open()
+	if f.Hook() != XDP || !n.hasXDP() {
+		t.Errorf("hook %s, attached %t", f.Hook(), n.hasXDP())
+	}
+	if err := f.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	n.requireNothingLeft()
+}
+
+func TestCleanupAfterInterfaceIsGone(t *testing.T) {
+	n := newNode(t)
+	f := n.serve()
+	if err := errors.Join(f.Close(), netlink.LinkDel(n.link)); err != nil {
+		t.Fatal(err)
+	}
+	if err := Cleanup(n.config.PinPath); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(n.config.PinPath); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the pin path is still there: %v", err)
+	}
+}
+
+func TestOpenChecksConfig(t *testing.T) {
+	nstest.RequireRoot(t)
+	good := Config{Ifindex: 1, PinPath: t.TempDir(), ClusterMAC: testClusterMAC, HostMAC: testHostMAC}
+	for name, change := range map[string]func(*Config){
+		"no interface":      func(c *Config) { c.Ifindex = 0 },
+		"short cluster MAC": func(c *Config) { c.ClusterMAC = c.ClusterMAC[:5] },
+		"no host MAC":       func(c *Config) { c.HostMAC = nil },
+		"unknown hook":      func(c *Config) { c.Hook = 9 },
+		"not in a bpffs":    func(*Config) {},
+		"relative pin path": func(c *Config) { c.PinPath = "web" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := good
+			change(&config)
+			if f, err := Open(config); err == nil {
+				_ = f.Remove()
+				t.Error("opened")
+			}
+		})
+	}
+}
