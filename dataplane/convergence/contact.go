@@ -94,7 +94,7 @@ func (m *Machine) forgiveSuspension() {
 // mask takes out of the filter what a host of another group still accepts, until one of the two stood back.
 func (m *Machine) mask() {
 	m.masked = bucket.Table{}
-	if m.knobs.neverYield {
+	if m.knobs.neverYield || m.knobs.noMask {
 		return
 	}
 	for id := range each(m.mutual) {

@@ -103,12 +103,13 @@ type Machine struct {
 
 // knobs break rules of the protocol on purpose, for tests that must show that the checks notice.
 type knobs struct {
-	keepOnAck      bool // do not release at an acknowledgement
-	ignoreOutside  bool // acknowledge without waiting for hosts outside the view
-	endlessLease   bool // let the filter accept for ever
-	commitUnacked  bool // commit a proposal at once
-	neverYield     bool // keep serving beside another group
-	forgetPromises bool // acknowledge rounds older than promised ones
+	keepOnAck     bool // do not release at an acknowledgement
+	ignoreOutside bool // acknowledge without waiting for hosts outside the view
+	endlessLease  bool // let the filter accept for ever
+	commitUnacked bool // commit a proposal at once
+	neverYield    bool // keep serving beside another group
+	anyYield      bool // take a yield to any round for one to the pending round
+	noMask        bool // do not take out what another group accepts
 }
 
 // New returns the machine of a host that is Stopped. now is the time on the clock of all later Steps.

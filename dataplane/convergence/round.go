@@ -44,7 +44,7 @@ func better(a, b heartbeat.Round) bool {
 
 // mayPromise reports whether a round is later than all that this host promised itself to.
 func (m *Machine) mayPromise(r heartbeat.Round) bool {
-	return r.After(m.promise) || m.knobs.forgetPromises && r != m.promise
+	return r.After(m.promise)
 }
 
 // yieldsTo decides whether this host stands back for the round in a peer's heartbeat, which excludes it. A host that serves
@@ -145,7 +145,11 @@ func (m *Machine) outsidersYielded() bool {
 		return true
 	}
 	for id := range each(m.mutual &^ m.pending.view) {
-		if msg := m.peers[id].msg; msg.Round != m.pending.id || msg.Flags&heartbeat.Yielded == 0 {
+		msg := m.peers[id].msg
+		if m.knobs.anyYield && msg.Flags&heartbeat.Yielded != 0 {
+			continue
+		}
+		if msg.Round != m.pending.id || msg.Flags&heartbeat.Yielded == 0 {
 			return false
 		}
 	}

@@ -59,14 +59,18 @@ type simHost struct {
 	hasFilter  bool
 	view       *View
 	heard      []hearing // by index of the sender
+	sent       uint64    // sequence of the last heartbeat
+	silentAt   time.Duration
 	duplicate  bool
 }
 
-// hearing is the last heartbeat of one host that another one's agent took.
+// hearing is the last heartbeat of one host that another one's agent took; repeated and
+// overtaken ones do not count.
 type hearing struct {
-	at    time.Duration
-	ok    bool
-	lists bool
+	at                    time.Duration
+	incarnation, sequence uint64
+	ok                    bool
+	lists                 bool
 }
 
 type simEvent struct {
@@ -205,6 +209,9 @@ func (s *simulation) start(h *simHost) {
 // stop ends the agent of a host; the filter stays unless the node goes down.
 func (s *simulation) stop(h *simHost, node bool) {
 	s.log("crash %d node=%v", h.id, node)
+	if h.m != nil && !h.frozen {
+		h.silentAt = s.now
+	}
 	h.m, h.frozen, h.inbox = nil, false, nil
 	h.hasFilter = h.hasFilter && !node
 }
@@ -214,7 +221,7 @@ func (s *simulation) freeze(h *simHost, d time.Duration) {
 		return
 	}
 	s.log("freeze %d for %v", h.id, d)
-	h.frozen = true
+	h.frozen, h.silentAt = true, s.now
 	m := h.m
 	s.at(s.now+d, func() {
 		if h.m != m {
@@ -268,6 +275,7 @@ func (s *simulation) step(h *simHost, events ...Event) {
 
 func (s *simulation) send(h *simHost, msg *heartbeat.Message) {
 	s.frames++
+	h.sent = msg.Sequence
 	if s.trace != nil {
 		s.log("host %d sends #%d %s leader %d heard %s view %s committed %v round %v %s flags %010b", h.id, msg.Sequence, State(msg.State), msg.Leader,
 			list(msg.Heard), list(msg.View), msg.Committed, msg.Round, list(msg.RoundView), msg.Flags)
@@ -298,7 +306,10 @@ func (s *simulation) deliver(h *simHost, msg *heartbeat.Message) {
 		}
 	default:
 		from := int(msg.HostKey) - 1000
-		h.heard[from] = hearing{at: s.now, ok: true, lists: msg.Heard.Has(h.id)}
+		r := &h.heard[from]
+		if msg.Incarnation > r.incarnation || msg.Incarnation == r.incarnation && msg.Sequence > r.sequence {
+			*r = hearing{at: s.now, incarnation: msg.Incarnation, sequence: msg.Sequence, ok: true, lists: msg.Heard.Has(h.id)}
+		}
 		s.step(h, Received{Message: msg})
 	}
 }
@@ -330,12 +341,22 @@ func (s *simulation) accepts(h *simHost, class uint64) bucket.Map {
 	return h.filter.Accept[slotOf(&h.filterRule, class)]
 }
 
-// hears reports whether a had a heartbeat of b within the timeout that lists a.
-func (s *simulation) hears(a, b *simHost) bool {
+// fenced reports whether o's agent is silent and its lease must have ended before h may take over from it: they heard each other,
+// and h has the last heartbeat that o sent.
+func (s *simulation) fenced(h, o *simHost) bool {
+	if o.m != nil && !o.frozen {
+		return false
+	}
+	r := h.heard[o.index]
+	return r.ok && r.lists && r.incarnation == o.incarnation && r.sequence == o.sent && s.hears(o, h, o.silentAt)
+}
+
+// hears reports whether a, at a given time, had a heartbeat of b within the timeout that lists a.
+func (s *simulation) hears(a, b *simHost, now time.Duration) bool {
 	window := s.period * time.Duration(s.tolerance)
 	window -= window / 50 // the hosts' clocks may run fast
 	r := a.heard[b.index]
-	return r.ok && r.lists && s.now-r.at < window
+	return r.ok && r.lists && now-r.at < window
 }
 
 // check tests what must hold after every step of a host.
@@ -353,7 +374,7 @@ func (s *simulation) check(h *simHost, out *Output) {
 		return
 	}
 	for _, o := range s.hosts {
-		if o == h || !s.hears(h, o) || !s.hears(o, h) {
+		if o == h || !(s.hears(h, o, s.now) && s.hears(o, h, s.now) || s.fenced(h, o)) {
 			continue
 		}
 		for _, class := range packetClasses {
