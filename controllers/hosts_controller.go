@@ -161,11 +161,12 @@ func (r *HostsReconciler) applyHosts(ctx context.Context, cluster *v1alpha1.Load
 				Finalizers:      []string{v1alpha1.Finalizer},
 			},
 			Spec: v1alpha1.LoadBalancingHostSpec{
-				ClusterName:  cluster.Name,
-				NodeName:     name,
-				HostID:       plan.ids[name],
-				DesiredState: config.EffectiveDesiredState(),
-				Rules:        config.Rules,
+				ClusterName:         cluster.Name,
+				NodeName:            name,
+				HostID:              plan.ids[name],
+				DesiredState:        config.EffectiveDesiredState(),
+				DrainTimeoutSeconds: config.DrainTimeoutSeconds,
+				Rules:               config.Rules,
 			},
 		}
 		if upToDate(plan.current[name], desired) {

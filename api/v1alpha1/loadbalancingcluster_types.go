@@ -212,6 +212,7 @@ type HostRule struct {
 }
 
 // HostConfig holds the settings of one node as member of the cluster.
+// +kubebuilder:validation:XValidation:rule="!has(self.drainTimeoutSeconds) || (has(self.desiredState) && self.desiredState == 'Drained')",message="drainTimeoutSeconds needs desiredState Drained: set that, or remove drainTimeoutSeconds"
 type HostConfig struct {
 	// nodeName is the name of the Kubernetes node. The entry has no effect while the node is not selected.
 	// +required
@@ -231,6 +232,13 @@ type HostConfig struct {
 	// and reported by the condition FieldsInEffect, without effect in this version.
 	// +optional
 	DesiredState HostState `json:"desiredState,omitempty"`
+
+	// drainTimeoutSeconds bounds a drain: what is connected then is cut. Unset waits for the last connection to end.
+	// Only with desiredState Drained.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=86400
+	DrainTimeoutSeconds *int32 `json:"drainTimeoutSeconds,omitempty"`
 
 	// rules holds this host's settings of port rules, one entry a rule; rules that are not listed have the defaults.
 	// +optional

@@ -72,6 +72,12 @@ type LoadBalancingHostSpec struct {
 	// +optional
 	DesiredState HostState `json:"desiredState,omitempty"`
 
+	// drainTimeoutSeconds bounds a drain: what is connected then is cut. Unset waits for the last connection to end.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=86400
+	DrainTimeoutSeconds *int32 `json:"drainTimeoutSeconds,omitempty"`
+
 	// rules holds the host's settings of port rules, from the node's entry in the cluster's spec.hosts.
 	// +optional
 	// +listType=map
@@ -161,6 +167,15 @@ type HostDataplane struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=15
 	Interface string `json:"interface,omitempty"`
+
+	// virtualIPs are those in force on the host, the primary one first.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=2
+	// +kubebuilder:validation:items:MaxLength=45
+	VirtualIPs []string `json:"virtualIPs,omitempty"`
 
 	// hook is where the filter runs: XDP or TCX.
 	// +optional
