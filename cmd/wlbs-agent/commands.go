@@ -17,6 +17,7 @@ import (
 
 	"github.com/kube-wlbs/kube-wlbs/dataplane/agent"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/agent/kube"
+	"github.com/kube-wlbs/kube-wlbs/internal/words"
 )
 
 // Where an agent keeps what belongs to a cluster, unless flags say otherwise.
@@ -142,7 +143,7 @@ func queryCommand() *cobra.Command {
 			}
 			switch output {
 			case "":
-				return agent.WriteQuery(cmd.OutOrStdout(), host)
+				return words.WriteQuery(cmd.OutOrStdout(), host)
 			case "json":
 				encoder := json.NewEncoder(cmd.OutOrStdout())
 				encoder.SetIndent("", "  ")

@@ -11,6 +11,7 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat/link"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/hostnet"
+	"github.com/kube-wlbs/kube-wlbs/internal/words"
 )
 
 // publish passes a status on to those who read it. It must not be changed afterwards.
@@ -41,7 +42,7 @@ func (a *agent) reportFailure(err error) {
 		State:              v1alpha1.HostStopped,
 		Members:            []int32{id},
 	}
-	s.Columns = columns(id, s)
+	s.Columns = words.Columns(id, s)
 	reason := v1alpha1.ReasonDataplaneError
 	var mtu *link.MTUError
 	switch {

@@ -16,6 +16,7 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/filter"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/stall"
+	"github.com/kube-wlbs/kube-wlbs/internal/words"
 )
 
 // reporter puts together what a host reports.
@@ -67,7 +68,7 @@ func (r *reporter) build(m *member) *v1alpha1.LoadBalancingHostStatus {
 		since := r.instant(r.verdict.Since)
 		s.Stall = &v1alpha1.HostStall{Reason: r.verdict.Reason, Queue: r.verdict.Queue, Message: r.verdict.Message, Since: &since}
 	}
-	s.Columns = columns(int32(m.offered.hostID), s)
+	s.Columns = words.Columns(int32(m.offered.hostID), s)
 	r.setConditions(s, view)
 	return s.DeepCopy()
 }

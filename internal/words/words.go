@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package agent
+// Package words says what a host is in the words of "wlbs query", wherever that is printed or reported.
+//
+// They follow what Microsoft published (KB812870, KB242242).
+package words
 
 import (
 	"fmt"
@@ -12,8 +15,6 @@ import (
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
-
-// The wordings follow what Microsoft published of "wlbs query" (KB812870, KB242242).
 
 func stateWords(state v1alpha1.HostCondition, isDefault bool) string {
 	if state == v1alpha1.HostConverged && isDefault {
@@ -62,7 +63,8 @@ func stallWords(stall *v1alpha1.HostStall) string {
 	return string(stall.Reason)
 }
 
-func columns(hostID int32, s *v1alpha1.LoadBalancingHostStatus) v1alpha1.HostColumns {
+// Columns are the columns of "kubectl get" for a host.
+func Columns(hostID int32, s *v1alpha1.LoadBalancingHostStatus) v1alpha1.HostColumns {
 	return v1alpha1.HostColumns{
 		State:   stateWords(s.State, isDefault(hostID, s)),
 		Members: joinIDs(s.Members),

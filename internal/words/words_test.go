@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package agent
+package words
 
 import (
 	"strings"
@@ -37,7 +37,7 @@ func TestWriteQueryUsesPublishedWords(t *testing.T) {
 	host := &v1alpha1.LoadBalancingHost{
 		Spec: v1alpha1.LoadBalancingHostSpec{ClusterName: "web", HostID: 2},
 		Status: v1alpha1.LoadBalancingHostStatus{
-			State: v1alpha1.HostConverging, Members: []int32{1, 2}, DefaultHostID: pointer[int32](1), Convergences: pointer[int64](1),
+			State: v1alpha1.HostConverging, Members: []int32{1, 2}, DefaultHostID: new(int32(1)), Convergences: new(int64(1)),
 		},
 	}
 	want := "Host 2 has entered a converging state 1 time(s) since joining the cluster\n" +
@@ -48,9 +48,9 @@ func TestWriteQueryUsesPublishedWords(t *testing.T) {
 		t.Errorf("WriteQuery() = %v, %q, want to contain %q", err, b.String(), want)
 	}
 
-	host.Status.State, host.Status.Members, host.Status.DefaultHostID = v1alpha1.HostConverged, []int32{2}, pointer[int32](2)
+	host.Status.State, host.Status.Members, host.Status.DefaultHostID = v1alpha1.HostConverged, []int32{2}, new(int32(2))
 	start := metav1.NewTime(time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC))
-	host.Status.LastConvergence = &v1alpha1.ConvergenceRecord{StartedAt: &start, DurationMilliseconds: pointer[int64](3000)}
+	host.Status.LastConvergence = &v1alpha1.ConvergenceRecord{StartedAt: &start, DurationMilliseconds: new(int64(3000))}
 	want = "  and the last convergence completed at approximately: 2026-03-04 05:06:10\n" +
 		"Host 2 converged as DEFAULT with the following host(s) as part of the cluster:\n2\n"
 	b.Reset()
