@@ -131,11 +131,12 @@ func hostSpecFromFile(cluster *v1alpha1.LoadBalancingCluster, node string) (spec
 			continue
 		}
 		return v1alpha1.LoadBalancingHostSpec{
-			ClusterName:  cluster.Name,
-			NodeName:     node,
-			HostID:       *id,
-			DesiredState: h.DesiredState,
-			Rules:        h.Rules,
+			ClusterName:         cluster.Name,
+			NodeName:            node,
+			HostID:              *id,
+			DesiredState:        h.DesiredState,
+			DrainTimeoutSeconds: h.DrainTimeoutSeconds,
+			Rules:               h.Rules,
 		}, true, nil
 	}
 	return spec, false, nil

@@ -42,6 +42,7 @@ type member struct {
 	received chan *heartbeat.Message
 	frame    []byte
 
+	drain    drain
 	detector *stall.Detector
 	sampler  sampler
 	reporter reporter
@@ -136,7 +137,8 @@ func (m *member) loop(ctx context.Context, receiver <-chan error) error {
 	wake := time.NewTimer(0)
 	defer wake.Stop()
 
-	if err := m.step(ctx, convergence.Offer{Policy: m.offered.policy()}, convergence.DesiredState{State: m.offered.desired()}); err != nil {
+	m.drain.set(m.offered, filter.Now())
+	if err := m.step(ctx, convergence.Offer{Policy: m.offered.policy()}, m.drain.desired(m.offered)); err != nil {
 		return err
 	}
 	for {
@@ -189,13 +191,14 @@ func (m *member) update(ctx context.Context) error {
 		m.detector = stall.NewDetector(stall.Settings{Window: p.stallWindow, MinPackets: p.stallMinPackets})
 	}
 	m.offered = p
+	m.drain.set(p, filter.Now())
 	m.plans[p.digest] = p
 	for digest := range m.plans {
 		if digest != p.digest && (m.inForce == nil || digest != m.inForce.digest) {
 			delete(m.plans, digest)
 		}
 	}
-	return m.step(ctx, convergence.Offer{Policy: p.policy()}, convergence.DesiredState{State: p.desired()})
+	return m.step(ctx, convergence.Offer{Policy: p.policy()}, m.drain.desired(p))
 }
 
 // step lets the state machine take events and does what it says. The order matters: the filter
@@ -294,9 +297,14 @@ func (m *member) sample(ctx context.Context) error {
 		SYNs:           uint32(s.counters.SYNDelivered),
 		Handshakes:     uint32(s.counters.HandshakesCompleted),
 		StallReason:    stallCode(verdict.Reason),
+		Evict:          m.offered.stallEvicts && verdict.Stalled(),
 	}}
 	if s.swept {
 		events = append(events, convergence.Idle{Table: s.connections.Idle})
+		if m.drain.over(s.stall.At, m.out.View.State, s.connections.Count+s.connections.HalfOpen) {
+			m.log.Info("Drained, stopping", "connectionsCut", s.connections.Count)
+			events = append(events, convergence.DesiredState{State: convergence.Stopped})
+		}
 	}
 	if err := m.step(ctx, events...); err != nil {
 		return err

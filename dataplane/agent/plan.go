@@ -31,6 +31,7 @@ type plan struct {
 
 	hostID       uint8
 	desiredState v1alpha1.HostState
+	drainTimeout time.Duration // 0 is none
 
 	interfaceName string
 	hook          v1alpha1.Hook
@@ -44,6 +45,7 @@ type plan struct {
 
 	stallWindow     time.Duration
 	stallMinPackets uint64
+	stallEvicts     bool
 
 	// slots in use are those below len(slotNames), and the default slot.
 	slotNames []string
@@ -83,6 +85,10 @@ func newPlan(d Desired) (*plan, error) {
 		tolerance:       int(spec.Heartbeat.EffectiveTolerance()),
 		stallWindow:     spec.StallDetection.Window(),
 		stallMinPackets: uint64(spec.StallDetection.EffectiveMinPackets()),
+		stallEvicts:     spec.StallDetection.EffectiveAction() == v1alpha1.StallActionEvict,
+	}
+	if host.DrainTimeoutSeconds != nil {
+		p.drainTimeout = time.Duration(*host.DrainTimeoutSeconds) * time.Second
 	}
 	if err := errors.Join(p.resolveVIPs(spec), p.resolveRules(spec, host), p.sumUp(spec)); err != nil {
 		return nil, fmt.Errorf("cluster %s: %w", d.Cluster.Name, err)

@@ -4,6 +4,7 @@ package agent
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -53,6 +54,7 @@ func (r *reporter) build(m *member) *v1alpha1.LoadBalancingHostStatus {
 		Traffic:                  r.traffic(),
 		Dataplane: v1alpha1.HostDataplane{
 			Interface:  m.node.iface.Name,
+			VirtualIPs: addresses(m.node.vips),
 			Hook:       v1alpha1.Hook(m.node.filter.Hook().String()),
 			ClusterMAC: m.node.mac.String(),
 			HostMAC:    m.node.iface.MAC.String(),
@@ -223,6 +225,14 @@ func idsOf(set heartbeat.Set) []int32 {
 		}
 	}
 	return ids
+}
+
+func addresses(addrs []netip.Addr) []string {
+	var out []string
+	for _, a := range addrs {
+		out = append(out, a.String())
+	}
+	return out
 }
 
 func pointer[T any](v T) *T { return &v }

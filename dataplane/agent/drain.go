@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"time"
+
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/convergence"
+)
+
+// drain follows a "drainstop": the host takes no new connections, and stops when the last one has
+// ended (Microsoft KB242242), or when the time for that is over.
+type drain struct {
+	wanted  bool
+	stopped bool
+	since   time.Duration
+	timeout time.Duration
+}
+
+// set takes what the plan wants. A drain that is under way, or over, goes on from where it was.
+func (d *drain) set(p *plan, now time.Duration) {
+	wanted := p.desiredState == v1alpha1.HostStateDrained
+	if wanted != d.wanted {
+		*d = drain{wanted: wanted, since: now}
+	}
+	d.timeout = p.drainTimeout
+}
+
+// desired is the state the host shall have: a drained host whose connections have ended is stopped.
+func (d *drain) desired(p *plan) convergence.DesiredState {
+	if d.stopped {
+		return convergence.DesiredState{State: convergence.Stopped}
+	}
+	return convergence.DesiredState{State: p.desired()}
+}
+
+// over reports, once, that a drain has come to its end.
+func (d *drain) over(now time.Duration, state convergence.State, connections int) bool {
+	if !d.wanted || d.stopped || state != convergence.StateDraining {
+		return false
+	}
+	d.stopped = connections == 0 || d.timeout > 0 && now-d.since >= d.timeout
+	return d.stopped
+}
