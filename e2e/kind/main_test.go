@@ -32,5 +32,10 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if err := removeWorkloads(); err != nil {
+		fmt.Fprintln(os.Stderr, "clean-up:", err)
+		code = 1
+	}
+	os.Exit(code)
 }

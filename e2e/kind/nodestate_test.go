@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kind
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/google/go-cmp/cmp"
+)
+
+// nodeState is everything on a node that an agent may change, one fact a line, sorted: what must be after a cluster's
+// removal as it was before.
+func nodeState(ctx context.Context, node string) ([]string, error) {
+	var state []string
+	var errs []error
+	for _, part := range []struct {
+		name    string
+		command []string
+	}{
+		{"link", []string{"sh", "-c", `for i in lo eth0; do ip -d -o link show dev $i; done | sed 's/^[0-9]*: //'`}},
+		{"address", []string{"sh", "-c", `for i in lo eth0; do ip -o address show dev $i; done | sed 's/^[0-9]*: //'`}},
+		{"multicast", []string{"sh", "-c", `for i in lo eth0; do ip -o maddress show dev $i; done | sed 's/^[0-9]*:/-/'`}},
+		{"filter entry", []string{"bridge", "fdb", "show", "dev", "eth0"}},
+		{"qdisc", []string{"sh", "-c", "for i in lo eth0; do tc qdisc show dev $i; done"}},
+		{"tc filter", []string{"sh", "-c", "for d in ingress egress; do tc filter show dev eth0 $d 2>/dev/null; done"}},
+		{"rule", []string{"ip", "rule", "show"}},
+		{"route", []string{"sh", "-c", "ip -4 route show table all | grep -v ' veth'"}},
+		{"sysctl", []string{"sh", "-c", "cd /proc/sys/net/ipv4/conf && grep . {all,default,lo,eth0}/{arp_,rp_filter,accept_local}* 2>/dev/null || grep -r . all lo eth0 | grep -E 'arp_|rp_filter|accept_local'"}},
+		{"listener", []string{"sh", "-c", `ss -Hlntu | awk '{print $1, $5}' | sort -u`}},
+		{"packet socket", []string{"sh", "-c", `awk 'NR > 1 {print "protocol", $4}' /proc/net/packet | sort -u`}},
+		{"file", []string{"sh", "-c", `find /sys/fs/bpf/kube-wlbs /var/lib/kube-wlbs /run/kube-wlbs -mindepth 1 2>/dev/null || true`}},
+	} {
+		out, err := cluster.InNode(ctx, node, part.command...)
+		if err != nil && out == "" && strings.Contains(err.Error(), "exit status 1") {
+			err = nil // grep found nothing
+		}
+		errs = append(errs, err)
+		for line := range strings.Lines(out) {
+			if line = strings.Join(strings.Fields(line), " "); line != "" {
+				state = append(state, part.name+": "+line)
+			}
+		}
+	}
+	programs, err := attachedPrograms(ctx, node)
+	state = append(state, programs...)
+	slices.Sort(state)
+	return state, errors.Join(append(errs, err)...)
+}
+
+// attachedPrograms lists the BPF programs on the node's interfaces; the node has no bpftool.
+func attachedPrograms(ctx context.Context, node string) ([]string, error) {
+	var found []string
+	err := inNodeNet(ctx, node, func() error {
+		for _, name := range []string{"lo", "eth0"} {
+			iface, err := net.InterfaceByName(name)
+			if err != nil {
+				return err
+			}
+			for hook, attach := range map[string]ebpf.AttachType{
+				"TCX ingress": ebpf.AttachTCXIngress, "TCX egress": ebpf.AttachTCXEgress,
+			} {
+				result, err := link.QueryPrograms(link.QueryOptions{Target: iface.Index, Attach: attach})
+				if err != nil {
+					return fmt.Errorf("%s of %s: %w", hook, name, err)
+				}
+				for _, p := range result.Programs {
+					found = append(found, fmt.Sprintf("program: %s at %s of %s", programName(p.ID), hook, name))
+				}
+			}
+		}
+		return nil
+	})
+	return found, err
+}
+
+func programName(id ebpf.ProgramID) string {
+	p, err := ebpf.NewProgramFromID(id)
+	if err != nil {
+		return fmt.Sprintf("number %d", id)
+	}
+	defer p.Close()
+	info, err := p.Info()
+	if err != nil {
+		return fmt.Sprintf("number %d", id)
+	}
+	return info.Name
+}
+
+// nodeStates are the states of all workers.
+func (e *environment) nodeStates(t *testing.T) map[string][]string {
+	t.Helper()
+	states := map[string][]string{}
+	for _, node := range e.workers {
+		state, err := nodeState(t.Context(), node)
+		must(t, err)
+		states[node] = state
+	}
+	return states
+}
+
+// awaitNodeState waits until a node is as it was. What is given back last, by kernel or kubelet, takes a moment.
+func awaitNodeState(t *testing.T, node string, before []string) {
+	t.Helper()
+	within(t, 20*time.Second, "node "+node+" as it was before", func(ctx context.Context) error {
+		now, err := nodeState(ctx, node)
+		if err != nil {
+			return err
+		}
+		if diff := cmp.Diff(before, now); diff != "" {
+			return fmt.Errorf("it differs (-before +now):\n%s", diff)
+		}
+		return nil
+	})
+}
+
+// additions are the facts of a state that another has not.
+func additions(before, now []string) []string {
+	return slices.DeleteFunc(slices.Clone(now), func(fact string) bool { return slices.Contains(before, fact) })
+}

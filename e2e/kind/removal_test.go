@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kind
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestRemovedClusterLeavesNodesClean compares each node before a cluster was applied with the same after its removal.
+func TestRemovedClusterLeavesNodesClean(t *testing.T) {
+	hostWorkload(t)
+	e := env(t)
+	before := e.nodeStates(t)
+	c := newCluster(t, "removed")
+	c.awaitConverged(t)
+	c.mustSpread(t, 60, c.workers...)
+	for node, now := range e.nodeStates(t) {
+		mustHaveSetUp(t, c, node, additions(before[node], now))
+	}
+
+	t.Logf("removed in %s", c.remove(t).Round(time.Millisecond))
+	for _, node := range c.workers {
+		awaitNodeState(t, node, before[node])
+	}
+	c.mustHaveNoObjects(t)
+	a := connectOne(t.Context(), c.steady())
+	if a.err == nil {
+		t.Errorf("the virtual IP of a removed cluster is answered by %s", a.node)
+	}
+}
+
+// mustHaveSetUp checks that the comparison sees what agents do; without, it would hold for a cluster that does nothing.
+func mustHaveSetUp(t *testing.T, c *vipCluster, node string, added []string) {
+	t.Helper()
+	all := strings.Join(added, "\n")
+	for what, fact := range map[string]string{
+		"virtual IP":         "address: lo inet " + c.vip.String() + "/32",
+		"MAC filter":         "multicast: - eth0 link 03:bf:",
+		"heartbeat socket":   "packet socket: protocol 886f",
+		"ingress program":    "at TCX ingress of eth0",
+		"egress program":     "at TCX egress of eth0",
+		"XDP program":        "prog/xdp",
+		"pins":               "file: /sys/fs/bpf/kube-wlbs/" + c.name + "/",
+		"state file":         "file: /var/lib/kube-wlbs/" + c.name,
+		"socket of the host": "file: /run/kube-wlbs/" + c.name,
+	} {
+		if !strings.Contains(all, fact) {
+			t.Errorf("node %s has no %s (%q); what the cluster added is\n%s", node, what, fact, all)
+		}
+	}
+	if strings.Contains(all, "listener:") {
+		t.Errorf("node %s has new listening sockets; what the cluster added is\n%s", node, all)
+	}
+}
+
+// mustHaveNoObjects checks that nothing with the cluster's label is left in Kubernetes.
+func (c *vipCluster) mustHaveNoObjects(t *testing.T) {
+	t.Helper()
+	const kinds = "daemonsets,pods,controllerrevisions,serviceaccounts,secrets,roles,rolebindings,clusterroles,clusterrolebindings,lbh"
+	within(t, removalLimit, "removal of what belonged to cluster "+c.name, func(ctx context.Context) error {
+		left, err := kubectl(ctx, "", "get", kinds, "-A", "-l", "wlbs.dev/cluster="+c.name, "-o", "name")
+		if err != nil {
+			return err
+		}
+		if left != "" {
+			return fmt.Errorf("left are: %s", strings.Join(strings.Fields(left), ", "))
+		}
+		return nil
+	})
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kind
+
+import (
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+)
+
+// TestTwoClustersSideBySide runs two clusters on the same nodes and the same interface, and removes one of them.
+func TestTwoClustersSideBySide(t *testing.T) {
+	hostWorkload(t)
+	one := newCluster(t, "one")
+	two := newCluster(t, "two")
+	one.awaitConverged(t)
+	two.awaitConverged(t)
+	for _, c := range []*vipCluster{one, two} {
+		on := listen(t, c.network.Bridge, c.target())
+		attempts := c.mustSpread(t, 150, c.workers...)
+		on.mustBeServedByOne(t, attempts, c.macs(t))
+	}
+	t.Logf("kubectl get lbh -o wide\n%s", mustKubectl(t, "", "get", "lbh", "-o", "wide"))
+
+	epoch := one.epoch(t)
+	clients := one.steady().start(t)
+	connections := hold(t, one.target(), 12)
+	two.remove(t)
+	mustNotFail(t, clients.stop())
+	connections.mustHaveHeld(t)
+	if now := one.epoch(t); now != epoch {
+		t.Errorf("cluster %s converged anew when %s was removed: epoch %d, and was %d", one.name, two.name, now, epoch)
+	}
+}
+
+// TestOneVirtualIPForTwoClusters is a mistake that only the running system can see.
+func TestOneVirtualIPForTwoClusters(t *testing.T) {
+	one := newCluster(t, "first")
+	two := newCluster(t, "second", func(s *v1alpha1.LoadBalancingClusterSpec) { s.VirtualIPs = []string{one.vip.String()} })
+	for _, c := range []*vipCluster{one, two} {
+		c.awaitCondition(t, convergeLimit, v1alpha1.ConditionConfigConsistent, metav1.ConditionFalse, v1alpha1.ReasonVirtualIPConflict)
+		c.awaitCondition(t, reportLimit, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonConfigInconsistent)
+	}
+}
