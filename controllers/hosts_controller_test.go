@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/internal/kubetest"
+)
+
+// waitForAgents waits until the cluster's DaemonSet selects exactly these nodes; none means that there is no DaemonSet.
+func (c *cluster) waitForAgents(t *testing.T, cluster string, want ...string) *appsv1.DaemonSet {
+	t.Helper()
+	ds := &appsv1.DaemonSet{}
+	kubetest.Eventually(t, func() error {
+		err := c.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "wlbs-agent-" + cluster}, ds)
+		if apierrors.IsNotFound(err) && len(want) == 0 {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		var got []string
+		for _, term := range ds.Spec.Template.Spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms {
+			got = append(got, term.MatchFields[0].Values...)
+		}
+		if !slices.Equal(got, want) {
+			return fmt.Errorf("agents run on %v, want %v", got, want)
+		}
+		return nil
+	})
+	return ds
+}
+
+func (c *cluster) waitForCondition(t *testing.T, cluster, conditionType string, status metav1.ConditionStatus, reason string) *metav1.Condition {
+	t.Helper()
+	var found *metav1.Condition
+	kubetest.Eventually(t, func() error {
+		lbc := c.getCluster(t, cluster)
+		for i := range lbc.Status.Conditions {
+			if cond := &lbc.Status.Conditions[i]; cond.Type == conditionType {
+				if cond.Status != status || cond.Reason != reason {
+					return fmt.Errorf("%s is %s/%s (%s), want %s/%s", conditionType, cond.Status, cond.Reason, cond.Message, status, reason)
+				}
+				found = cond
+				return nil
+			}
+		}
+		return fmt.Errorf("no condition %s", conditionType)
+	})
+	return found
+}
+
+// waitForEvent waits for an Event about the object of that name and returns its note.
+func (c *cluster) waitForEvent(t *testing.T, name, reason string) string {
+	t.Helper()
+	var note string
+	kubetest.Eventually(t, func() error {
+		events := c.events(t, name, reason)
+		if len(events) == 0 {
+			return fmt.Errorf("no event %s of %s", reason, name)
+		}
+		note = events[0].Note
+		return nil
+	})
+	return note
+}
+
+func (c *cluster) events(t *testing.T, name, reason string) []eventsv1.Event {
+	t.Helper()
+	scheme := scheme(t)
+	if err := eventsv1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := client.New(c.admin, client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list eventsv1.EventList
+	if err := reader.List(t.Context(), &list); err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(list.Items, func(e eventsv1.Event) bool { return e.Regarding.Name != name || e.Reason != reason })
+}
+
+func TestHostsFollowNodes(t *testing.T) {
+	c := start(t, 0)
+	c.node(t, "node-a")
+	c.node(t, "node-b")
+	c.node(t, "node-c")
+	c.node(t, "control", corev1.Taint{Key: "node-role.kubernetes.io/control-plane", Effect: corev1.TaintEffectNoSchedule})
+	lbc := c.lbc(t, "follow", nil)
+
+	c.waitForHosts(t, "follow", "node-a:1", "node-b:2", "node-c:3")
+	ds := c.waitForAgents(t, "follow", "node-a", "node-b", "node-c")
+	if image := ds.Spec.Template.Spec.Containers[0].Image; image != agentImage {
+		t.Errorf("agents run %s", image)
+	}
+	c.waitForCondition(t, "follow", v1alpha1.ConditionHostsAssigned, metav1.ConditionTrue, v1alpha1.ReasonAllAssigned)
+	c.checkHostObject(t, lbc, "node-a")
+	c.checkRole(t, "follow", "follow.node-a", "follow.node-b", "follow.node-c")
+
+	// A node that is no longer selected keeps its agent until that has torn down, and its ID until then.
+	node := &corev1.Node{}
+	if err := c.Get(t.Context(), client.ObjectKey{Name: "node-a"}, node); err != nil {
+		t.Fatal(err)
+	}
+	node.Labels[poolLabel] = "no"
+	if err := c.Update(t.Context(), node); err != nil {
+		t.Fatal(err)
+	}
+	c.waitForHosts(t, "follow", "node-a:1-", "node-b:2", "node-c:3")
+	c.node(t, "node-d")
+	c.waitForHosts(t, "follow", "node-a:1-", "node-b:2", "node-c:3", "node-d:4")
+	c.waitForAgents(t, "follow", "node-a", "node-b", "node-c", "node-d")
+	c.tearDown(t, "follow", "node-a")
+	c.waitForHosts(t, "follow", "node-b:2", "node-c:3", "node-d:4")
+	c.waitForAgents(t, "follow", "node-b", "node-c", "node-d")
+
+	// A node that is gone cannot tear down: the manager lets its host go, and the ID is free for the next one.
+	if err := c.Delete(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-c"}}); err != nil {
+		t.Fatal(err)
+	}
+	c.waitForHosts(t, "follow", "node-b:2", "node-d:4")
+	c.node(t, "node-e")
+	c.waitForHosts(t, "follow", "node-b:2", "node-d:4", "node-e:1")
+	c.node(t, "node-f")
+	c.waitForHosts(t, "follow", "node-b:2", "node-d:4", "node-e:1", "node-f:3")
+}
+
+func (c *cluster) checkHostObject(t *testing.T, lbc *v1alpha1.LoadBalancingCluster, node string) {
+	t.Helper()
+	host := &v1alpha1.LoadBalancingHost{}
+	if err := c.Get(t.Context(), client.ObjectKey{Name: v1alpha1.HostObjectName(lbc.Name, node)}, host); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(host.Finalizers, []string{v1alpha1.Finalizer}) || host.Spec.DesiredState != v1alpha1.HostStateStarted ||
+		host.Labels[v1alpha1.ClusterLabel] != lbc.Name {
+		t.Errorf("host %s: %+v", host.Name, host)
+	}
+	owners := host.OwnerReferences
+	if len(owners) != 1 || owners[0].UID != lbc.UID || !*owners[0].Controller || *owners[0].BlockOwnerDeletion {
+		t.Errorf("owners of %s: %+v", host.Name, owners)
+	}
+}
+
+func (c *cluster) checkRole(t *testing.T, cluster string, want ...string) {
+	t.Helper()
+	kubetest.Eventually(t, func() error {
+		role := &rbacv1.ClusterRole{}
+		if err := c.Get(t.Context(), client.ObjectKey{Name: "wlbs-agent-" + cluster}, role); err != nil {
+			return err
+		}
+		for _, rule := range role.Rules {
+			if strings.HasPrefix(rule.Resources[0], "loadbalancinghosts") && !slices.Equal(rule.ResourceNames, want) {
+				return fmt.Errorf("rule %+v, want hosts %v", rule, want)
+			}
+		}
+		return nil
+	})
+}
+
+func TestHostSettings(t *testing.T) {
+	c := start(t, 0)
+	c.node(t, "node-a")
+	c.node(t, "node-b")
+	c.lbc(t, "settings", nil)
+	c.waitForHosts(t, "settings", "node-a:1", "node-b:2")
+
+	weight, one := int32(30), int32(1)
+	c.update(t, "settings", func(lbc *v1alpha1.LoadBalancingCluster) {
+		lbc.Spec.Hosts = []v1alpha1.HostConfig{{
+			NodeName: "node-b", HostID: &one, DesiredState: v1alpha1.HostStateStopped,
+			Rules: []v1alpha1.HostRule{{Name: "all", LoadWeight: &weight}},
+		}}
+	})
+	c.waitForHosts(t, "settings", "node-a:2", "node-b:1")
+	host := &v1alpha1.LoadBalancingHost{}
+	if err := c.Get(t.Context(), client.ObjectKey{Name: "settings.node-b"}, host); err != nil {
+		t.Fatal(err)
+	}
+	if host.Spec.DesiredState != v1alpha1.HostStateStopped || len(host.Spec.Rules) != 1 || *host.Spec.Rules[0].LoadWeight != weight {
+		t.Errorf("settings of node-b: %+v", host.Spec)
+	}
+
+	c.update(t, "settings", func(lbc *v1alpha1.LoadBalancingCluster) { lbc.Spec.Hosts = nil })
+	kubetest.Eventually(t, func() error {
+		if err := c.Get(t.Context(), client.ObjectKey{Name: "settings.node-b"}, host); err != nil {
+			return err
+		}
+		if host.Spec.DesiredState != v1alpha1.HostStateStarted || host.Spec.Rules != nil {
+			return fmt.Errorf("settings of node-b are still %+v", host.Spec)
+		}
+		return nil
+	})
+	if host.Spec.HostID != 1 {
+		t.Errorf("node-b lost the ID it had: %d", host.Spec.HostID)
+	}
+}
+
+func TestClusterDeletionWaitsForAgents(t *testing.T) {
+	c := start(t, 0)
+	c.node(t, "node-a")
+	c.node(t, "node-b")
+	lbc := c.lbc(t, "deletion", nil)
+	c.waitForHosts(t, "deletion", "node-a:1", "node-b:2")
+	c.waitForAgents(t, "deletion", "node-a", "node-b")
+
+	if err := c.Delete(t.Context(), lbc); err != nil {
+		t.Fatal(err)
+	}
+	c.waitForHosts(t, "deletion", "node-a:1-", "node-b:2-")
+	ready := c.waitForCondition(t, "deletion", v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonDeleting)
+	if !strings.Contains(ready.Message, "node-a, node-b") {
+		t.Errorf("message does not name the hosts that are waited for: %s", ready.Message)
+	}
+	c.tearDown(t, "deletion", "node-a")
+	c.waitForHosts(t, "deletion", "node-b:2-")
+	c.waitForAgents(t, "deletion", "node-b")
+	kubetest.Consistently(t, 300*time.Millisecond, func() error {
+		return c.Get(t.Context(), client.ObjectKeyFromObject(lbc), &v1alpha1.LoadBalancingCluster{})
+	})
+	c.tearDown(t, "deletion", "node-b")
+	kubetest.Eventually(t, func() error {
+		err := c.Get(t.Context(), client.ObjectKeyFromObject(lbc), &v1alpha1.LoadBalancingCluster{})
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return errors.Join(errors.New("the cluster is still there"), err)
+	})
+}
+
+func TestHostOfNodeThatIsNotReady(t *testing.T) {
+	c := start(t, 2*time.Second)
+	c.node(t, "node-a")
+	c.node(t, "node-b")
+	lbc := c.lbc(t, "notready", nil)
+	c.waitForHosts(t, "notready", "node-a:1", "node-b:2")
+
+	// Not ready alone is no reason: its data path may be sound.
+	c.setReady(t, "node-b", corev1.ConditionUnknown)
+	kubetest.Consistently(t, 300*time.Millisecond, func() error {
+		if got := c.hosts(t, "notready"); !slices.Equal(got, []string{"node-a:1", "node-b:2"}) {
+			return fmt.Errorf("hosts are %v", got)
+		}
+		return nil
+	})
+	if err := c.Delete(t.Context(), lbc); err != nil {
+		t.Fatal(err)
+	}
+	// node-a is ready, so its agent is waited for however long it takes.
+	c.waitForHosts(t, "notready", "node-a:1-")
+	note := c.waitForEvent(t, "notready", "HostRemovedUncleanly")
+	for _, want := range []string{"node-b", "wlbs-agent cleanup --cluster notready"} {
+		if !strings.Contains(note, want) {
+			t.Errorf("event %q does not say %q", note, want)
+		}
+	}
+}
+
+func TestTooManyNodes(t *testing.T) {
+	c := start(t, 0)
+	for i := range 34 {
+		c.node(t, fmt.Sprintf("node-%02d", i))
+	}
+	c.lbc(t, "many", nil)
+	condition := c.waitForCondition(t, "many", v1alpha1.ConditionHostsAssigned, metav1.ConditionFalse, v1alpha1.ReasonTooManyNodes)
+	if !strings.Contains(condition.Message, "node-32, node-33") {
+		t.Errorf("message does not name the nodes without an ID: %s", condition.Message)
+	}
+	if got := len(c.hosts(t, "many")); got != 32 {
+		t.Errorf("%d hosts, want 32", got)
+	}
+	c.waitForEvent(t, "many", v1alpha1.ReasonTooManyNodes)
+}
+
+func TestInvalidNodeSelectorRemovesNobody(t *testing.T) {
+	c := start(t, 0)
+	c.node(t, "node-a")
+	c.lbc(t, "selector", nil)
+	c.waitForHosts(t, "selector", "node-a:1")
+	c.update(t, "selector", func(lbc *v1alpha1.LoadBalancingCluster) {
+		lbc.Spec.NodeSelector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: poolLabel, Operator: "Is"}}}
+	})
+	c.waitForCondition(t, "selector", v1alpha1.ConditionHostsAssigned, metav1.ConditionFalse, v1alpha1.ReasonInvalidNodeSelector)
+	if got := c.hosts(t, "selector"); !slices.Equal(got, []string{"node-a:1"}) {
+		t.Errorf("hosts are %v", got)
+	}
+}
+
+func TestAgentsOfClusterWithoutHostsAreRemoved(t *testing.T) {
+	c := start(t, 0)
+	c.node(t, "node-a")
+	c.lbc(t, "nohosts", nil)
+	c.waitForAgents(t, "nohosts", "node-a")
+	if err := c.Delete(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-a"}}); err != nil {
+		t.Fatal(err)
+	}
+	c.waitForHosts(t, "nohosts")
+	c.waitForAgents(t, "nohosts")
+	c.waitForCondition(t, "nohosts", v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonNoHosts)
+}

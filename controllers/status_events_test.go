@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+)
+
+// after returns the cluster with the status computed from reports, as it would be read back.
+func after(cluster *v1alpha1.LoadBalancingCluster, reports ...report) *v1alpha1.LoadBalancingCluster {
+	next := cluster.DeepCopy()
+	next.Status = aggregate(observation{cluster: cluster, reports: reports, now: testNow})
+	return next
+}
+
+func TestNotices(t *testing.T) {
+	all, two := []int32{1, 2, 3}, []int32{1, 2}
+	none := testCluster()
+	well := after(none, says(1, converged, 7, all), says(2, converged, 7, all), says(3, converged, 7, all))
+	stalled := after(well, says(1, converged, 7, all), says(2, converged, 7, all), says(3, converged, 7, all, stalledBy(v1alpha1.StallEgressQueue)))
+	crashed := after(well, says(1, converged, 8, two), says(2, converged, 8, two), says(3, converged, 7, all))
+	expired := after(crashed, says(1, converged, 8, two), says(2, converged, 8, two), says(3, converged, 7, all, stale))
+	apart := after(well, says(1, converged, 8, two), says(2, converged, 8, two), says(3, converged, 8, []int32{3}))
+	stopped := after(well, says(1, converged, 8, two), says(2, converged, 8, two), says(3, v1alpha1.HostStopped, 8, []int32{3}, wanted(v1alpha1.HostStateStopped)))
+	mute := after(well, says(1, converged, 7, all, stale), says(2, converged, 7, all, stale), says(3, converged, 7, all, stale))
+	for _, tc := range []struct {
+		name          string
+		before, after *v1alpha1.LoadBalancingCluster
+		want          []string
+	}{
+		{"first convergence", none, well, []string{"Normal MemberJoined node-a", "Normal MemberJoined node-b", "Normal MemberJoined node-c", "Normal Converged "}},
+		{"nothing changed", well, well, nil},
+		{"stall begins", well, stalled, []string{"Warning EgressQueueStalled node-c"}},
+		{"stall goes on", stalled, stalled, nil},
+		{"stall ends", stalled, well, []string{"Normal TrafficRecovered node-c"}},
+		{"member lost", well, crashed, []string{"Warning MemberLost node-c", "Normal Converged "}},
+		{"its report runs out later", crashed, expired, nil},
+		{"member back", expired, well, []string{"Normal MemberJoined node-c", "Normal Converged "}},
+		{"stopped by the operator", well, stopped, []string{"Normal MemberLeft node-c", "Normal Converged "}},
+		{"partition", well, apart, []string{"Warning MemberLost node-c", "Normal ViewsDiffer ", "Warning DisjointViews "}},
+		{"partition heals", apart, well, []string{"Normal MemberJoined node-c", "Normal Converged ", "Normal PartitionHealed "}},
+		{"API server out of reach of all nodes", well, mute, []string{"Normal ReportsOutdated "}},
+		{"a stalled host falls silent: that is no recovery", stalled, mute, []string{"Normal ReportsOutdated "}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var got []string
+			for _, n := range notices(&tc.before.Status, &tc.after.Status) {
+				got = append(got, n.eventType+" "+n.reason+" "+n.node)
+				if n.note == "" {
+					t.Errorf("%s has no note", n.reason)
+				}
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("events (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestNoticesOfRemovedHost(t *testing.T) {
+	before := after(testCluster(), says(1, converged, 7, []int32{1, 2}), says(2, converged, 7, []int32{1, 2}))
+	now := after(before, says(1, converged, 8, []int32{1}))
+	var reasons []string
+	for _, n := range notices(&before.Status, &now.Status) {
+		reasons = append(reasons, n.reason)
+	}
+	if diff := cmp.Diff([]string{"MemberLeft", "Converged"}, reasons); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestNoticesOfConfig(t *testing.T) {
+	cluster := testCluster()
+	cluster.Spec.Mode = v1alpha1.ModeUnicast
+	first := after(cluster, says(1, converged, 7, []int32{1}, contradicts(v1alpha1.ReasonRulesDiffer, "differ")))
+	var got []string
+	for _, n := range notices(&cluster.Status, &first.Status) {
+		got = append(got, n.reason)
+	}
+	if diff := cmp.Diff([]string{"MemberJoined", "Converged", v1alpha1.ReasonRulesDiffer, v1alpha1.ReasonFieldsWithoutEffect}, got); diff != "" {
+		t.Error(diff)
+	}
+	if c := conditionOf(first.Status.Conditions, v1alpha1.ConditionFieldsInEffect); c.Status != metav1.ConditionFalse {
+		t.Errorf("FieldsInEffect is %s", c.Status)
+	}
+}
