@@ -109,6 +109,9 @@ type Traffic struct {
 // Leave hands the host's buckets over; Output.Left says when that is done. Only a new Machine joins again.
 type Leave struct{}
 
+// Unsent says that the heartbeat of the last Output could not be sent: it renews no lease, and is tried again soon.
+type Unsent struct{}
+
 // Hold announces that the host will be silent for up to Duration, for a restart of its agent.
 type Hold struct{ Duration time.Duration }
 
@@ -121,6 +124,7 @@ func (Idle) event()         {}
 func (Traffic) event()      {}
 func (Leave) event()        {}
 func (Hold) event()         {}
+func (Unsent) event()       {}
 
 // Output is the result of a Step. Apply Decision first, then send.
 type Output struct {

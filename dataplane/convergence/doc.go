@@ -23,6 +23,7 @@
 //	Timing        another heartbeat period or tolerance
 //	Idle          buckets without tracked connections, sampled after the last Decision was applied
 //	Traffic       counters and stall verdict to carry in the heartbeats
+//	Unsent        the last heartbeat could not be sent
 //	Leave         the agent ends: hand over and say when that is done (Output.Left)
 //	Hold          the agent is about to restart: ask peers for patience (Output.HoldReady), see Machine.Snapshot and Restore
 //

@@ -91,6 +91,7 @@ type Machine struct {
 	sequence  uint64
 	nextSend  time.Duration
 	lastSend  time.Duration
+	priorSend time.Duration // the heartbeat before that
 	hasSent   bool
 	credit    pacer
 	holdUntil time.Duration
@@ -169,6 +170,8 @@ func (m *Machine) take(e Event) bool {
 		m.desire(Stopped)
 	case Hold:
 		m.hold(e.Duration)
+	case Unsent:
+		m.unsent()
 	}
 	return true
 }

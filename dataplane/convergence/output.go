@@ -199,7 +199,11 @@ func (m *Machine) emit() *heartbeat.Message {
 	h.Sequence = m.sequence
 	h.PacketsHandled, h.SYNs, h.Handshakes = m.traffic.PacketsHandled, m.traffic.SYNs, m.traffic.Handshakes
 	m.sent = h
-	m.lastSend, m.hasSent = m.now, true
+	m.priorSend, m.lastSend = m.lastSend, m.now
+	if !m.hasSent { // after a start or an oversleep
+		m.priorSend = m.now
+	}
+	m.hasSent = true
 	m.nextSend = m.now + m.interval()
 	if m.left {
 		m.goodbyes--
@@ -207,6 +211,12 @@ func (m *Machine) emit() *heartbeat.Message {
 		m.hasSent = false
 	}
 	return h
+}
+
+// unsent takes back that the last heartbeat was sent.
+func (m *Machine) unsent() {
+	m.lastSend = min(m.lastSend, m.priorSend)
+	m.nextSend = min(m.nextSend, m.now+m.period/4)
 }
 
 // interval is the time to the next periodic heartbeat: shorter while a round is under way, so that a lost one costs little.
