@@ -40,7 +40,7 @@ func TestKilledNode(t *testing.T) {
 	startNode(t, victim)
 	c.awaitMembers(t, 3*time.Minute, 3, c.workers...)
 	t.Logf("the node is a member again %s after its start", time.Since(started).Round(time.Millisecond))
-	awaitWorkload(t, "whoami", 3)
+	awaitHostWorkload(t)
 	c.mustSpread(t, 300, c.workers...)
 	c.mustPrintColumns(t)
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -45,7 +46,25 @@ var startWorkloadOnce = sync.OnceValue(func() error {
 func hostWorkload(t *testing.T) {
 	t.Helper()
 	must(t, startWorkloadOnce())
+	awaitHostWorkload(t)
+}
+
+// awaitHostWorkload waits until the servers on all workers answer. What Kubernetes says of a node that has just been
+// killed is out of date for a while.
+func awaitHostWorkload(t *testing.T) {
+	t.Helper()
 	awaitWorkload(t, "whoami", 3)
+	e, err := connectOnce()
+	must(t, err)
+	for _, node := range e.workers {
+		within(t, 2*time.Minute, "answer of the workload on "+node, func(ctx context.Context) error {
+			address, err := cluster.Address(ctx, node)
+			if err != nil {
+				return err
+			}
+			return connectOne(ctx, load{target: netip.AddrPortFrom(address, workloadPort), timeout: connectionTimeout}).err
+		})
+	}
 }
 
 func applyWorkload(ctx context.Context, w workload) error {
