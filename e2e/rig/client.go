@@ -155,13 +155,14 @@ func (r Report) HostOf() map[netip.Addr]string {
 	return out
 }
 
-// LongestGap returns the longest time between the starts of two successive attempts of one client that were
-// answered: the outage which that client saw, to the exactness of the load's interval.
+// LongestGap returns the longest time between two successive answers that one client got: the outage that it
+// saw, to the exactness of the load's interval. The starts of attempts would not do: a SYN that is sent
+// again and answered after the outage began within it.
 func (r Report) LongestGap() (client netip.Addr, gap time.Duration) {
 	byClient := map[netip.Addr][]time.Time{}
 	for _, a := range r.Attempts {
 		if a.Error == "" {
-			byClient[a.Client] = append(byClient[a.Client], a.Start)
+			byClient[a.Client] = append(byClient[a.Client], a.Start.Add(a.Took))
 		}
 	}
 	for c, times := range byClient {

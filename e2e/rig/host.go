@@ -125,6 +125,33 @@ func (h *Host) Cut() error { return h.rig.Bridge.Do(linkDown(h.Port)) }
 // Mend ends Cut.
 func (h *Host) Mend() error { return h.rig.Bridge.Do(linkUp(h.Port)) }
 
+// PowerOff takes the whole host away at once: the cable, the agent and the workload. PowerOn brings it back,
+// with what the agent had pinned and added, as after a crash of the agent alone.
+func (h *Host) PowerOff() error { return errors.Join(h.Cut(), h.Kill(), h.StopServer()) }
+
+// PowerOn ends PowerOff.
+func (h *Host) PowerOn() error { return errors.Join(h.Mend(), h.StartServer(), h.Start()) }
+
+// Mute keeps the host's heartbeats from everybody, and nothing else: it hears its peers, and they do not hear it.
+func (h *Host) Mute() error {
+	for _, command := range []string{
+		"add table netdev mute" + h.Port,
+		"add chain netdev mute" + h.Port + " in { type filter hook ingress device " + h.Port + " priority 0 ; }",
+		"add rule netdev mute" + h.Port + " in ether type 0x886f drop",
+	} {
+		if _, err := h.rig.Bridge.Run("nft", strings.Fields(command)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Unmute ends Mute.
+func (h *Host) Unmute() error {
+	_, err := h.rig.Bridge.Run("nft", "delete", "table", "netdev", "mute"+h.Port)
+	return err
+}
+
 // StallEgress stops what the host sends from the virtual IP and nothing else, as in Microsoft KB Q228942: heartbeats
 // and everything else take class 1:20 and flow.
 func (h *Host) StallEgress() error {
