@@ -35,7 +35,8 @@ func trimToAlphanumeric(s string) string {
 
 // ClusterMAC is the MAC address that clients send frames for the virtual IPs to: 02-BF-w-x-y-z in Unicast, 03-BF-w-x-y-z
 // in Multicast and 01-00-5E-7F-y-z in IGMPMulticast mode, where w.x.y.z is the primary virtual IP. WLBS knew IPv4 only:
-// for an IPv6 primary virtual IP w-x-y-z are its last 4 bytes. It is nil for an invalid address or mode.
+// for an IPv6 primary virtual IP w-x-y-z are its last 4 bytes, and in IGMPMulticast mode the MAC is 33-33-00-BF-y-z, to
+// which ClusterGroup maps. It is nil for an invalid address or mode.
 func ClusterMAC(mode Mode, primary netip.Addr) net.HardwareAddr {
 	if !primary.IsValid() {
 		return nil
@@ -48,9 +49,29 @@ func ClusterMAC(mode Mode, primary netip.Addr) net.HardwareAddr {
 	case ModeMulticast:
 		return net.HardwareAddr{0x03, 0xbf, last[0], last[1], last[2], last[3]}
 	case ModeIGMPMulticast:
+		if primary.Is6() && !primary.Is4In6() {
+			return net.HardwareAddr{0x33, 0x33, 0x00, 0xbf, last[2], last[3]}
+		}
 		return net.HardwareAddr{0x01, 0x00, 0x5e, 0x7f, last[2], last[3]}
 	}
 	return nil
+}
+
+// ClusterGroup is the multicast group that hosts join in IGMPMulticast mode, so that switches with IGMP or MLD snooping send
+// frames for the cluster MAC to their ports and to no others: 239.255.y.z for the primary virtual IP w.x.y.z, as NLB does,
+// and ff15::bf:yz for an IPv6 one. The cluster MAC is the one that the group maps to (RFC 1112 section 6.4, RFC 2464
+// section 7). It is the zero Addr in the other modes.
+func ClusterGroup(mode Mode, primary netip.Addr) netip.Addr {
+	if mode != ModeIGMPMulticast || !primary.IsValid() {
+		return netip.Addr{}
+	}
+	primary = primary.Unmap()
+	b := primary.AsSlice()
+	y, z := b[len(b)-2], b[len(b)-1]
+	if primary.Is4() {
+		return netip.AddrFrom4([4]byte{239, 255, y, z})
+	}
+	return netip.AddrFrom16([16]byte{0: 0xff, 1: 0x15, 13: 0xbf, 14: y, 15: z})
 }
 
 // HostConfigOf returns the entry of a node in spec.hosts; where there is none, an entry with nothing but the name.

@@ -27,6 +27,7 @@ type node struct {
 	conn   *link.Conn
 	vips   []netip.Addr
 	mac    net.HardwareAddr
+	group  netip.Addr
 }
 
 func openNode(ctx context.Context, p *plan, bpffsDir string, log *slog.Logger) (*node, error) {
@@ -37,7 +38,7 @@ func openNode(ctx context.Context, p *plan, bpffsDir string, log *slog.Logger) (
 	if err := link.CheckMTU(iface.Name, iface.MTU, heartbeat.Size); err != nil {
 		return nil, err
 	}
-	n := &node{iface: iface, mac: p.clusterMAC}
+	n := &node{iface: iface, mac: p.clusterMAC, group: p.group}
 	n.filter, err = filter.Open(filter.Config{
 		Ifindex:        iface.Index,
 		PinPath:        bpffsDir,
@@ -60,6 +61,11 @@ func openNode(ctx context.Context, p *plan, bpffsDir string, log *slog.Logger) (
 func (n *node) join(ctx context.Context, p *plan) error {
 	if err := hostnet.AddMACFilter(n.iface, n.mac); err != nil {
 		return err
+	}
+	if n.group.IsValid() {
+		if err := hostnet.AddGroup(n.iface, n.group); err != nil {
+			return err
+		}
 	}
 	conn, err := link.Open(ctx, n.iface.Index, p.heartbeatMAC)
 	if err != nil {
@@ -106,7 +112,7 @@ func (n *node) remove(ctx context.Context) error {
 	errs := []error{
 		n.filter.Revoke(),
 		hostnet.RemoveVIPs(ctx, n.vips),
-		hostnet.RemoveMACFilter(n.iface, n.mac),
+		leaveSegment(n.iface, n.mac, n.group),
 		n.filter.Remove(),
 	}
 	if n.conn != nil {
@@ -121,11 +127,20 @@ func removeLeftovers(ctx context.Context, p *plan, bpffsDir string) error {
 	iface, err := hostnet.FindInterface(p.interfaceName, p.vips[0])
 	switch {
 	case err == nil:
-		errs = append(errs, hostnet.RemoveMACFilter(iface, p.clusterMAC))
+		errs = append(errs, leaveSegment(iface, p.clusterMAC, p.group))
 	case !errors.Is(err, hostnet.ErrNoInterface):
 		errs = append(errs, err)
 	}
 	return errors.Join(append(errs, filter.Cleanup(bpffsDir))...)
+}
+
+// leaveSegment takes the cluster MAC out of the interface's receive filter.
+func leaveSegment(iface hostnet.Interface, mac net.HardwareAddr, group netip.Addr) error {
+	err := hostnet.RemoveMACFilter(iface, mac)
+	if group.IsValid() {
+		err = errors.Join(err, hostnet.RemoveGroup(iface, group))
+	}
+	return err
 }
 
 func filterHook(h v1alpha1.Hook) filter.Hook {

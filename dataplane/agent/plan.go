@@ -39,6 +39,7 @@ type plan struct {
 	vips          []netip.Addr
 	clusterMAC    net.HardwareAddr
 	heartbeatMAC  net.HardwareAddr
+	group         netip.Addr // joined in IGMPMulticast mode, else the zero Addr
 
 	period    time.Duration
 	tolerance int
@@ -111,6 +112,7 @@ func (p *plan) resolveVIPs(spec *v1alpha1.LoadBalancingClusterSpec) error {
 		p.vips = append(p.vips, vip)
 	}
 	p.clusterMAC = v1alpha1.ClusterMAC(spec.EffectiveMode(), p.vips[0])
+	p.group = v1alpha1.ClusterGroup(spec.EffectiveMode(), p.vips[0])
 	p.heartbeatMAC = p.clusterMAC
 	if spec.EffectiveMode() == v1alpha1.ModeUnicast { // Microsoft KB Q232711
 		p.heartbeatMAC = net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}

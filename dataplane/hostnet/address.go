@@ -84,11 +84,11 @@ func VIPs(ctx context.Context) ([]netip.Addr, error) {
 	return own, nil
 }
 
-// AddGroup joins an IPv4 multicast group on the interface until RemoveGroup, also while no agent runs,
-// so that switches with IGMP snooping keep forwarding to this port (IGMPMulticast mode).
+// AddGroup joins a multicast group on the interface until RemoveGroup, also while no agent runs, so that
+// switches with IGMP or MLD snooping keep forwarding to this port (IGMPMulticast mode).
 func AddGroup(iface Interface, group netip.Addr) error {
-	if !group.Is4() || !group.IsMulticast() {
-		return fmt.Errorf("join %s on %s: no IPv4 multicast group", group, iface.Name)
+	if !group.IsMulticast() {
+		return fmt.Errorf("join %s on %s: no multicast group", group, iface.Name)
 	}
 	if err := newAddress(iface.Index, group, groupLabel(iface), unix.IFA_F_MCAUTOJOIN); err != nil && !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("join %s on %s: %w", group, iface.Name, err)

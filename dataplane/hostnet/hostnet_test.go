@@ -194,34 +194,41 @@ func TestVIPIsNoSourceAddress(t *testing.T) {
 }
 
 func TestGroup(t *testing.T) {
-	nstest.Enter(t)
-	nstest.Veth(t, "eth0", "x0")
-	eth0, group := find(t, "eth0"), netip.MustParseAddr("239.255.0.100")
-	joined := func() bool {
-		table, err := os.ReadFile("/proc/thread-self/net/igmp")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return strings.Contains(string(table), "6400FFEF")
-	}
-	for range 2 {
-		if err := AddGroup(eth0, group); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if !joined() {
-		t.Error("group is not joined")
-	}
-	for range 2 {
-		if err := RemoveGroup(eth0, group); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if joined() {
-		t.Error("group is still joined")
-	}
-	if err := AddGroup(eth0, vip4); err == nil {
-		t.Error("joined a unicast address")
+	for name, test := range map[string]struct{ group, table, entry string }{
+		"IGMP": {"239.255.0.100", "/proc/thread-self/net/igmp", "6400FFEF"},
+		"MLD":  {"ff15::bf:64", "/proc/thread-self/net/igmp6", "ff150000000000000000000000bf0064"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			nstest.Enter(t)
+			nstest.Veth(t, "eth0", "x0")
+			eth0, group := find(t, "eth0"), netip.MustParseAddr(test.group)
+			joined := func() bool {
+				table, err := os.ReadFile(test.table)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return strings.Contains(string(table), test.entry)
+			}
+			for range 2 {
+				if err := AddGroup(eth0, group); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if !joined() {
+				t.Error("group is not joined")
+			}
+			for range 2 {
+				if err := RemoveGroup(eth0, group); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if joined() {
+				t.Error("group is still joined")
+			}
+			if err := AddGroup(eth0, vip4); err == nil {
+				t.Error("joined a unicast address")
+			}
+		})
 	}
 }
 
