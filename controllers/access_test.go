@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers_test
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/internal/kubetest"
+)
+
+// agent returns a client with the rights and the token claims of a cluster's agent on a node; node "" stands for a token
+// that was not issued to a pod.
+func (c *cluster) agent(t *testing.T, cluster, node string) client.WithWatch {
+	t.Helper()
+	config := rest.CopyConfig(c.admin)
+	config.Impersonate = rest.ImpersonationConfig{
+		UserName: "system:serviceaccount:" + namespace + ":wlbs-agent-" + cluster,
+		Groups:   []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"},
+	}
+	if node != "" {
+		config.Impersonate.Extra = map[string][]string{"authentication.kubernetes.io/node-name": {node}}
+	}
+	agent, err := client.NewWithWatch(config, client.Options{Scheme: scheme(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return agent
+}
+
+func patchOf(t *testing.T, content map[string]any) client.Patch {
+	t.Helper()
+	body, err := json.Marshal(content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client.RawPatch(types.MergePatchType, body)
+}
+
+func TestAgentAccess(t *testing.T) {
+	c := start(t, 0)
+	c.node(t, "node-a")
+	c.node(t, "node-b")
+	c.lbc(t, "access", nil)
+	c.lbc(t, "other", func(s *v1alpha1.LoadBalancingClusterSpec) { s.VirtualIPs = []string{"192.0.2.20"} })
+	c.waitForAgents(t, "access", "node-a", "node-b")
+	c.waitForAgents(t, "other", "node-a", "node-b")
+
+	own := func() *v1alpha1.LoadBalancingHost { return hostNamed("access.node-a") }
+	status := patchOf(t, map[string]any{"status": map[string]any{"state": "Converging"}})
+	agent := c.agent(t, "access", "node-a")
+	// The policy takes effect a moment after it was created, and the role after it was bound.
+	kubetest.Eventually(t, func() error { return agent.Status().Patch(t.Context(), own(), status) })
+	waitForPolicy(t, c)
+
+	t.Run("reads its cluster and its host by name", func(t *testing.T) {
+		for _, list := range []client.ObjectList{&v1alpha1.LoadBalancingClusterList{}, &v1alpha1.LoadBalancingHostList{}} {
+			name := "access"
+			if _, ok := list.(*v1alpha1.LoadBalancingHostList); ok {
+				name = "access.node-a"
+			}
+			if err := agent.List(t.Context(), list, client.MatchingFields{"metadata.name": name}); err != nil {
+				t.Error(err)
+			}
+			watch, err := agent.Watch(t.Context(), list, client.MatchingFields{"metadata.name": name})
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			watch.Stop()
+		}
+	})
+	refused := func(name, want string, do func() error) {
+		t.Run("does not "+name, func(t *testing.T) {
+			if err := do(); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("error is %v, want one with %q", err, want)
+			}
+		})
+	}
+	refused("list all hosts", "forbidden", func() error { return agent.List(t.Context(), &v1alpha1.LoadBalancingHostList{}) })
+	refused("write a host of another cluster", "forbidden", func() error {
+		return agent.Status().Patch(t.Context(), hostNamed("other.node-a"), status)
+	})
+	refused("write the host of another node", "the host of its own node only, which is node-a", func() error {
+		return agent.Status().Patch(t.Context(), hostNamed("access.node-b"), status)
+	})
+	refused("write with a token that names no node", "must use the token of its pod", func() error {
+		return c.agent(t, "access", "").Status().Patch(t.Context(), own(), status)
+	})
+	refused("change the spec", "may change the status and finalizers", func() error {
+		return agent.Patch(t.Context(), own(), patchOf(t, map[string]any{"spec": map[string]any{"hostID": 9}}))
+	})
+	refused("change labels", "may change the status and finalizers", func() error {
+		return agent.Patch(t.Context(), own(), patchOf(t, map[string]any{"metadata": map[string]any{"labels": map[string]any{"a": "b"}}}))
+	})
+	refused("remove the finalizer of a live host", "once its host is being deleted", func() error {
+		return agent.Patch(t.Context(), own(), patchOf(t, map[string]any{"metadata": map[string]any{"finalizers": nil}}))
+	})
+	refused("delete its host", "forbidden", func() error { return agent.Delete(t.Context(), own()) })
+	refused("write the cluster", "forbidden", func() error {
+		lbc := c.getCluster(t, "access")
+		return agent.Patch(t.Context(), lbc, patchOf(t, map[string]any{"spec": map[string]any{"interface": "eth9"}}))
+	})
+
+	t.Run("removes the finalizer of a host that is being deleted", func(t *testing.T) {
+		if err := c.Delete(t.Context(), own()); err != nil {
+			t.Fatal(err)
+		}
+		err := agent.Patch(t.Context(), own(), patchOf(t, map[string]any{"metadata": map[string]any{"finalizers": []string{}}}))
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func hostNamed(name string) *v1alpha1.LoadBalancingHost {
+	host := &v1alpha1.LoadBalancingHost{}
+	host.Name = name
+	return host
+}
+
+// waitForPolicy waits until the API server enforces the admission policy.
+func waitForPolicy(t *testing.T, c *cluster) {
+	t.Helper()
+	kubetest.Eventually(t, func() error {
+		status := patchOf(t, map[string]any{"status": map[string]any{"state": "Converging"}})
+		err := c.agent(t, "access", "node-a").Status().Patch(t.Context(), hostNamed("access.node-b"), status)
+		if err == nil {
+			return errNotEnforced
+		}
+		return nil
+	})
+}
+
+var errNotEnforced = errors.New("the admission policy is not enforced")
