@@ -27,7 +27,7 @@ func (m *member) end(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout+linger+teardownTimeout)
 	defer cancel()
 	if stopping && m.agent.RestartHold > 0 {
-		return errors.Join(m.hold(ctx), m.node.close())
+		return m.hold(ctx)
 	}
 	if err := m.leave(ctx); err != nil {
 		m.log.Error("Left without handing over", "error", err)
@@ -41,13 +41,20 @@ func (m *member) end(ctx context.Context) error {
 	return nil
 }
 
-// hold asks the peers for patience with a restart.
+// hold asks the peers for patience with a restart, and leaves the next agent what it needs to go on.
 func (m *member) hold(ctx context.Context) error {
 	m.log.Info("Ending, the filter goes on for the next agent", "hold", m.agent.RestartHold)
 	if err := m.step(ctx, convergence.Hold{Duration: m.agent.RestartHold}); err != nil {
 		return err
 	}
-	return m.stepUntil(ctx, holdTimeout, func() bool { return m.out.HoldReady })
+	if err := m.stepUntil(ctx, holdTimeout, func() bool { return m.out.HoldReady }); err != nil {
+		return err
+	}
+	snapshot, err := m.machine.Snapshot()
+	if err != nil {
+		return err
+	}
+	return errors.Join(m.agent.state.saveSnapshot(snapshot), m.node.close())
 }
 
 // leave hands the buckets over, then lets connections finish for a moment.

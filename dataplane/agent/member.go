@@ -4,8 +4,6 @@ package agent
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -47,7 +45,9 @@ type member struct {
 	sampler  sampler
 	reporter reporter
 
-	restart bool // the config asks for a new node
+	incarnation uint64
+	applied     bool // the filter works by a table of this agent
+	restart     bool // the config asks for a new node
 }
 
 // newMember sets the node up. What an earlier agent left there is taken over.
@@ -68,25 +68,6 @@ func (a *agent) newMember(ctx context.Context, p *plan) (*member, error) {
 		return nil, errors.Join(err, n.close())
 	}
 	return m, nil
-}
-
-// begin makes the state machine of a new incarnation and saves what the next one needs.
-func (m *member) begin() error {
-	before, _, err := m.agent.state.load()
-	if err != nil {
-		m.log.Error("Last config lost", "error", err)
-	}
-	var code [4]byte
-	if _, err := rand.Read(code[:]); err != nil {
-		return fmt.Errorf("host code: %w", err)
-	}
-	incarnation := max(uint64(time.Now().UnixNano()), before.Incarnation+1)
-	if err := m.agent.state.save(saved{Desired: m.agent.desired, Incarnation: incarnation}); err != nil {
-		return err
-	}
-	m.reporter.incarnation = incarnation
-	m.machine = convergence.New(m.offered.settings(m.node.iface.Addr.Addr(), incarnation, binary.LittleEndian.Uint32(code[:])), filter.Now())
-	return nil
 }
 
 // run takes part until the config makes that impossible or ctx ends.
@@ -180,9 +161,6 @@ func (m *member) update(ctx context.Context) error {
 		m.report()
 		return nil
 	}
-	if err := m.agent.state.save(saved{Desired: m.agent.desired, Incarnation: m.reporter.incarnation}); err != nil {
-		m.log.Error("Config not saved, a restarted agent starts from an older one", "error", err)
-	}
 	if p.needsNewNode(m.offered) {
 		m.restart = true
 		return nil
@@ -191,6 +169,7 @@ func (m *member) update(ctx context.Context) error {
 		m.detector = stall.NewDetector(stall.Settings{Window: p.stallWindow, MinPackets: p.stallMinPackets})
 	}
 	m.offered = p
+	m.save()
 	m.drain.set(p, filter.Now())
 	m.plans[p.digest] = p
 	for digest := range m.plans {
@@ -207,7 +186,7 @@ func (m *member) step(ctx context.Context, events ...convergence.Event) error {
 	m.out = m.machine.Step(filter.Now(), events...)
 	d := &m.out.Decision
 	changedPolicy := m.putInForce(d.Policy)
-	if m.out.DecisionChanged || changedPolicy {
+	if m.out.DecisionChanged || changedPolicy || !m.applied {
 		if err := m.applyTable(ctx, d); err != nil {
 			return err
 		}
@@ -232,10 +211,17 @@ func (m *member) step(ctx context.Context, events ...convergence.Event) error {
 	if m.out.ViewChanged || changedPolicy {
 		m.report()
 	}
-	if changedPolicy {
-		return m.step(ctx, convergence.Timing{Period: m.inForce.period, Tolerance: m.inForce.tolerance})
+	var then []convergence.Event
+	if _, again := events[0].(convergence.Unsent); !sent && !again {
+		then = append(then, convergence.Unsent{})
 	}
-	return nil
+	if changedPolicy {
+		then = append(then, convergence.Timing{Period: m.inForce.period, Tolerance: m.inForce.tolerance})
+	}
+	if then == nil {
+		return nil
+	}
+	return m.step(ctx, then...)
 }
 
 // putInForce makes the plan of a digest the one by which the filter works, and reports whether it is another one.
@@ -245,6 +231,7 @@ func (m *member) putInForce(digest uint64) bool {
 		return false
 	}
 	m.inForce = p
+	m.save()
 	return true
 }
 
@@ -260,6 +247,7 @@ func (m *member) applyTable(ctx context.Context, d *convergence.Decision) error 
 	if err := m.node.setVIPs(ctx, p.vips); err != nil {
 		return fmt.Errorf("virtual IPs: %w", err)
 	}
+	m.applied = true
 	return nil
 }
 

@@ -24,6 +24,8 @@ import (
 
 // plan is a Desired in the terms of the dataplane: everything parsed, every default filled in.
 type plan struct {
+	// source is what the plan was made from.
+	source Desired
 	// generation of the cluster object, for reports; digest stands for everything that all
 	// hosts must have in common before they may filter by it.
 	generation int64
@@ -74,6 +76,7 @@ func newPlan(d Desired) (*plan, error) {
 		return nil, fmt.Errorf("host %s: hostID %d is not in 1..%d", host.NodeName, host.HostID, v1alpha1.MaxHosts)
 	}
 	p := &plan{
+		source:          d,
 		clusterName:     d.Cluster.Name,
 		nodeName:        host.NodeName,
 		generation:      d.Cluster.Generation,

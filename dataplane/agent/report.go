@@ -22,7 +22,6 @@ import (
 
 // reporter puts together what a host reports.
 type reporter struct {
-	incarnation uint64
 	configError error
 	sample      sample
 	verdict     stall.Verdict

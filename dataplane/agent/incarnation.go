@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/kube-wlbs/kube-wlbs/dataplane/convergence"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/filter"
+)
+
+// begin makes the state machine: the one that an agent before this one held its place with,
+// else that of a new incarnation.
+func (m *member) begin() error {
+	before, _, err := m.agent.state.load()
+	if err != nil {
+		m.log.Error("Last config lost", "error", err)
+	}
+	if before.InForce != nil {
+		m.adopt(*before.InForce)
+	}
+	m.incarnation = max(uint64(time.Now().UnixNano()), before.Incarnation+1)
+	settings, err := m.settings()
+	if err != nil {
+		return err
+	}
+	if m.machine = m.restore(settings); m.machine == nil {
+		m.inForce = nil
+		m.machine = convergence.New(settings, filter.Now())
+	}
+	return m.agent.state.save(m.saved())
+}
+
+// adopt takes note of what the filter worked by when the last agent ended.
+func (m *member) adopt(inForce Desired) {
+	p, err := newPlan(inForce)
+	if err != nil {
+		m.log.Error("Last config in force lost", "error", err)
+		return
+	}
+	m.node.vips = p.vips // those that the config has no more are to go
+	if _, offered := m.plans[p.digest]; !offered {
+		m.plans[p.digest] = p
+	}
+	m.inForce = m.plans[p.digest]
+}
+
+func (m *member) settings() (convergence.Settings, error) {
+	var code [4]byte
+	if _, err := rand.Read(code[:]); err != nil {
+		return convergence.Settings{}, fmt.Errorf("host code: %w", err)
+	}
+	return m.offered.settings(m.node.iface.Addr.Addr(), m.incarnation, binary.LittleEndian.Uint32(code[:])), nil
+}
+
+// restore returns the machine that goes on where the last agent stopped, or nil if there is none.
+func (m *member) restore(settings convergence.Settings) *convergence.Machine {
+	snapshot, err := m.agent.state.takeSnapshot()
+	if err != nil || snapshot == nil {
+		if err != nil {
+			m.log.Error("Starting anew", "error", err)
+		}
+		return nil
+	}
+	machine, err := convergence.Restore(settings, snapshot, filter.Now())
+	if err != nil {
+		m.log.Info("Starting anew", "reason", err)
+		return nil
+	}
+	if d := machine.Step(filter.Now(), convergence.Tick{}).Decision; m.inForce == nil || d.Policy != m.inForce.digest {
+		m.log.Info("Starting anew", "reason", "the config in force was not saved")
+		return nil
+	}
+	m.log.Info("Going on where the last agent stopped")
+	return machine
+}
+
+func (m *member) saved() saved {
+	s := saved{Desired: m.offered.source, Incarnation: m.incarnation}
+	if m.inForce != nil {
+		s.InForce = &m.inForce.source
+	}
+	return s
+}
+
+// save keeps what a restarted agent needs. Serving goes on without.
+func (m *member) save() {
+	if err := m.agent.state.save(m.saved()); err != nil {
+		m.log.Error("Config not saved, a restarted agent starts from an older one", "error", err)
+	}
+}
