@@ -27,8 +27,8 @@ const (
 	defaultBPFRoot   = "/sys/fs/bpf/kube-wlbs"
 )
 
-// restartHold is how long peers wait for an agent that Kubernetes restarts, and its filter goes on.
-const restartHold = 15 * time.Second
+// kubernetesHold is how long peers wait for an agent that Kubernetes restarts, and its filter goes on.
+const kubernetesHold = 15 * time.Second
 
 func rootCommand() *cobra.Command {
 	root := &cobra.Command{
@@ -64,6 +64,7 @@ func (l *locations) complete(cluster string) {
 func runCommand() *cobra.Command {
 	var cluster, clusterFile, node string
 	var verbose bool
+	var hold time.Duration
 	var at locations
 	cmd := &cobra.Command{
 		Use:   "run (--cluster NAME | --cluster-file FILE) --node NODE",
@@ -82,7 +83,7 @@ cluster and removes all that it set up.`,
 				level = slog.LevelDebug
 			}
 			log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
-			config := agent.Config{Node: node, Log: log}
+			config := agent.Config{Node: node, RestartHold: hold, Log: log}
 			switch {
 			case cluster != "":
 				restConfig, err := rest.InClusterConfig()
@@ -95,7 +96,9 @@ cluster and removes all that it set up.`,
 				}
 				config.Source = &kube.Source{Client: client, Cluster: cluster, Node: node, Log: log}
 				config.Sink = kube.NewSink(client, cluster, node, log)
-				config.RestartHold = restartHold
+				if !cmd.Flags().Changed("restart-hold") {
+					config.RestartHold = kubernetesHold
+				}
 			default:
 				name, err := agent.ClusterNameInFile(clusterFile)
 				if err != nil {
@@ -115,6 +118,8 @@ cluster and removes all that it set up.`,
 	cmd.Flags().StringVar(&clusterFile, "cluster-file", "", "YAML file with a LoadBalancingCluster")
 	cmd.Flags().StringVar(&node, "node", os.Getenv("NODE_NAME"), "name of this node (default $NODE_NAME)")
 	cmd.Flags().StringVar(&at.socket, "socket", "", "unix socket for queries (default "+defaultRunRoot+"/CLUSTER.sock)")
+	cmd.Flags().DurationVar(&hold, "restart-hold", 0,
+		"how long peers wait at the end for another agent to take over, and the filter goes on; 0 leaves the cluster (default 15s with --cluster, else 0)")
 	cmd.Flags().BoolVar(&verbose, "verbose", false, "log more")
 	at.addFlags(cmd)
 	cmd.MarkFlagsOneRequired("cluster", "cluster-file")
