@@ -151,6 +151,25 @@ func TestManyVIPs(t *testing.T) {
 	}
 }
 
+// The perfect hash is perfect for virtual IPs only: other addresses fall into their cells.
+func TestNeighbourInCellIsNoVIP(t *testing.T) {
+	r := newRig(t, XDP)
+	table := tableOf(Slot{})
+	r.reset(table)
+	cellOf := func(a netip.Addr) uint32 {
+		hi, lo := halves(a)
+		return vipCell(r.compiled.seed, hi, lo)
+	}
+	other := netip.MustParseAddr("10.3.0.0")
+	for cellOf(other) != cellOf(vip4) {
+		other = other.Next()
+	}
+	p := packetSpec{src: client4, dst: other, sport: 40000, dport: 80, flags: flagSYN}
+	if r.run(r.objects.WlbsXdp, p.bytes()) != xdpPass {
+		t.Errorf("a frame for %s was taken for one for %s", other, vip4)
+	}
+}
+
 func TestValidate(t *testing.T) {
 	for name, row := range map[string]struct {
 		change func(*Table)

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/cilium/ebpf"
+
 	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
 )
 
@@ -251,6 +253,29 @@ func TestShortFrames(t *testing.T) {
 	}
 	if c := r.counters(); c.Admitted+c.Rejected+c.Invalid != 0 {
 		t.Errorf("counted: %+v", c)
+	}
+}
+
+// A jumbo frame comes in several buffers, of which the program sees the first: the lengths
+// of all count.
+func TestJumboFrames(t *testing.T) {
+	r := newRig(t, XDP)
+	r.apply(tableOf(Slot{Own: bucket.All}))
+	for _, p := range []packetSpec{
+		{src: client4, dst: vip4, sport: 40000, dport: 80, payload: 8900},
+		{src: client6, dst: vip6, sport: 40000, dport: 80, payload: 8900},
+	} {
+		for cut, want := range map[int]uint32{0: xdpPass, 1: xdpDrop} {
+			p.truncate = cut
+			options := &ebpf.RunOptions{Data: p.bytes(), DataOut: make([]byte, 16384)}
+			action, err := r.objects.WlbsXdp.Run(options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if action != want {
+				t.Errorf("from %s, %d octets missing: action %d, want %d", p.src, cut, action, want)
+			}
+		}
 	}
 }
 

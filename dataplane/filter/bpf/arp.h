@@ -55,33 +55,42 @@ static __always_inline bool is_vip_v4(struct policy *policy, const __u8 *address
 	return find_vip(policy, 0, mapped_lo(value)) != NULL;
 }
 
+static __always_inline bool ipv4_arp(const struct arp_ipv4 *arp)
+{
+	return arp->hardware == bpf_htons(ARPHRD_ETHER) && arp->network == bpf_htons(ETH_P_IP) &&
+	       arp->hardware_len == ETH_ALEN && arp->network_len == 4;
+}
+
 static __always_inline struct arp_ipv4 *parse_arp(const struct frame *f)
 {
 	struct arp_ipv4 *arp = f->data + ETH_HLEN;
 
-	if ((void *)(arp + 1) > f->end)
-		return NULL;
-	if (arp->hardware != bpf_htons(ARPHRD_ETHER) || arp->network != bpf_htons(ETH_P_IP) ||
-	    arp->hardware_len != ETH_ALEN || arp->network_len != 4)
-		return NULL;
-	return arp;
+	return (void *)(arp + 1) <= f->end && ipv4_arp(arp) ? arp : NULL;
 }
 
 /* Every host gives the same answer. The Ethernet source is the NIC's own address: a
- * switch that learned the cluster MAC would send all traffic to one port (KB Q193602). */
-static __always_inline int answer_arp(struct __sk_buff *skb, const struct frame *f, struct arp_ipv4 *arp)
+ * switch that learned the cluster MAC would send all traffic to one port (KB Q193602).
+ *
+ * Bytes are stored by the helper: a program that writes to the packet itself gets every
+ * cloned skb copied before it runs, and on the way out all of TCP's are clones. */
+static __always_inline int answer_arp(struct __sk_buff *skb, const struct arp_ipv4 *arp)
 {
-	struct ethhdr *eth = f->data;
-	__u8 vip[4];
+	struct {
+		struct ethhdr eth;
+		struct arp_ipv4 arp;
+	} __attribute__((packed)) answer;
 
-	__builtin_memcpy(vip, arp->target_ip, sizeof(vip));
-	arp->op = bpf_htons(ARPOP_REPLY);
-	copy_mac(eth->h_dest, arp->sender_mac);
-	copy_const_mac(eth->h_source, host_mac);
-	copy_mac(arp->target_mac, arp->sender_mac);
-	__builtin_memcpy(arp->target_ip, arp->sender_ip, sizeof(vip));
-	copy_const_mac(arp->sender_mac, cluster_mac);
-	__builtin_memcpy(arp->sender_ip, vip, sizeof(vip));
+	copy_mac(answer.eth.h_dest, arp->sender_mac);
+	copy_const_mac(answer.eth.h_source, host_mac);
+	answer.eth.h_proto = bpf_htons(ETH_P_ARP);
+	answer.arp = *arp;
+	answer.arp.op = bpf_htons(ARPOP_REPLY);
+	copy_const_mac(answer.arp.sender_mac, cluster_mac);
+	__builtin_memcpy(answer.arp.sender_ip, arp->target_ip, sizeof(arp->target_ip));
+	copy_mac(answer.arp.target_mac, arp->sender_mac);
+	__builtin_memcpy(answer.arp.target_ip, arp->sender_ip, sizeof(arp->sender_ip));
+	if (bpf_skb_store_bytes(skb, 0, &answer, sizeof(answer), 0))
+		return TCX_DROP;
 	/* XDP_TX is no alternative: veth drops it unless its peer runs NAPI with XDP room. */
 	return bpf_redirect(skb->ifindex, 0);
 }
@@ -103,23 +112,26 @@ static __always_inline int ingress_arp(struct __sk_buff *skb, const struct frame
 	count(COUNTER_RESOLUTION_ASKED);
 	if (!lease_runs())
 		return TCX_DROP;
-	return answer_arp(skb, f, arp);
+	return answer_arp(skb, arp);
 }
 
 /* With the virtual IP on lo, the kernel may use it as the sender of its own requests. The
  * neighbour would learn this host's MAC for it and send it all traffic. */
-static __always_inline int egress_arp(const struct frame *f)
+static __always_inline int egress_arp(struct __sk_buff *skb, const struct frame *f)
 {
 	struct arp_ipv4 *arp = parse_arp(f);
+	__u8 mac[ETH_ALEN];
 
 	if (!arp || !is_vip_v4(policy_in_force(), arp->sender_ip))
 		return TCX_NEXT;
-	if (!is_cluster_mac(arp->sender_mac)) {
-		copy_const_mac(arp->sender_mac, cluster_mac);
-		count(COUNTER_SENDER_REWRITTEN);
-	}
 	if (arp->op == bpf_htons(ARPOP_REPLY))
 		count(COUNTER_RESOLUTION_ANSWERED);
+	if (is_cluster_mac(arp->sender_mac))
+		return TCX_NEXT;
+	copy_const_mac(mac, cluster_mac);
+	if (bpf_skb_store_bytes(skb, ETH_HLEN + offsetof(struct arp_ipv4, sender_mac), mac, sizeof(mac), 0))
+		return TCX_DROP;
+	count(COUNTER_SENDER_REWRITTEN);
 	return TCX_NEXT;
 }
 

@@ -16,6 +16,7 @@
 #define IP_MORE_OFFSET 0x1fff
 #define IPV6_MORE_OFFSET 0xfff8
 #define IPV6_EXTENSIONS_MAX 6
+#define OFFSET_MAX 0x7fff /* of the transport header; the verifier wants a bound */
 #define NEXT_HOP_BY_HOP 0
 #define NEXT_ROUTING 43
 #define NEXT_FRAGMENT 44
@@ -218,6 +219,7 @@ struct transport {
 	__u32 length;
 	__u8 protocol;
 	bool later_fragment;
+	__u16 pad;
 };
 
 static __always_inline bool parse_v4(const struct frame *f, struct transport *t)
@@ -245,33 +247,51 @@ static __always_inline bool is_extension(__u8 next)
 	       next == IPPROTO_AH;
 }
 
-/* skip_extensions leaves in t what the last extension header names. */
-static __always_inline bool skip_extensions(const struct frame *f, struct transport *t, __u32 end)
+/* Extension headers are rare, and a loop over them in line made up nine tenths of what the
+ * verifier had to look at. So each hook has a function of its own, verified once, which
+ * loads bytes instead of proving bounds. It leaves in t what the last header names. */
+static __always_inline bool skip_extensions(struct frame *f, struct transport *t, __u32 end)
 {
+	__u8 ext[4];
 	int i;
 
 	for (i = 0; i < IPV6_EXTENSIONS_MAX && is_extension(t->protocol); i++) {
-		__u8 *ext = f->data + ETH_HLEN + t->offset;
-		__u32 length;
+		__u32 at = ETH_HLEN + t->offset;
 
-		if ((void *)(ext + 8) > f->end || t->offset + 8 > end)
+		if (t->offset + 8 > end)
+			return false;
+		if (f->is_xdp ? bpf_xdp_load_bytes(f->ctx, at, ext, sizeof(ext)) :
+				bpf_skb_load_bytes(f->ctx, at, ext, sizeof(ext)))
 			return false;
 		if (t->protocol == NEXT_FRAGMENT) {
 			t->later_fragment = *(__be16 *)(ext + 2) & bpf_htons(IPV6_MORE_OFFSET);
-			length = 8;
+			t->offset += 8;
 		} else if (t->protocol == IPPROTO_AH) {
-			length = (ext[1] + 2) * 4;
+			t->offset += (ext[1] + 2) * 4; /* in words, less 2 */
 		} else {
-			length = (ext[1] + 1) * 8;
+			t->offset += (ext[1] + 1) * 8;
 		}
 		t->protocol = ext[0];
 		if (t->later_fragment)
 			return true;
-		t->offset += length;
 		if (t->offset > end)
 			return false;
 	}
 	return !is_extension(t->protocol);
+}
+
+__attribute__((noinline)) int skip_extensions_xdp(struct xdp_md *ctx, struct transport *t, __u32 end)
+{
+	struct frame f = { .ctx = ctx, .is_xdp = true };
+
+	return t && skip_extensions(&f, t, end);
+}
+
+__attribute__((noinline)) int skip_extensions_skb(struct __sk_buff *ctx, struct transport *t, __u32 end)
+{
+	struct frame f = { .ctx = ctx, .is_xdp = false };
+
+	return t && skip_extensions(&f, t, end);
 }
 
 static __always_inline bool parse_v6(const struct frame *f, struct packet *p, struct transport *t)
@@ -290,7 +310,8 @@ static __always_inline bool parse_v6(const struct frame *f, struct packet *p, st
 	t->offset = sizeof(*ip);
 	t->protocol = ip->nexthdr;
 	t->later_fragment = false;
-	if (is_extension(t->protocol) && !skip_extensions(f, t, end))
+	if (is_extension(t->protocol) &&
+	    !(f->is_xdp ? skip_extensions_xdp(f->ctx, t, end) : skip_extensions_skb(f->ctx, t, end)))
 		return false;
 	t->length = end - t->offset;
 	return true;
@@ -299,18 +320,18 @@ static __always_inline bool parse_v6(const struct frame *f, struct packet *p, st
 /* parse reads what is beyond the addresses, of a frame for a virtual IP. */
 static __always_inline void parse(const struct frame *f, struct packet *p)
 {
-	struct transport t;
+	struct transport t = {};
 
 	p->kind = KIND_INVALID;
 	if (is_bad_source(p))
 		return;
-	if (!(p->v6 ? parse_v6(f, p, &t) : parse_v4(f, &t)))
+	if (!(p->v6 ? parse_v6(f, p, &t) : parse_v4(f, &t)) || t.offset > OFFSET_MAX)
 		return;
 	p->protocol = protocol_of(t.protocol);
 	if (t.later_fragment)
 		p->kind = KIND_FRAGMENT;
 	else
-		p->kind = parse_l4(f, p, f->data + ETH_HLEN + (t.offset & 0xffff), t.length, t.protocol);
+		p->kind = parse_l4(f, p, f->data + ETH_HLEN + t.offset, t.length, t.protocol);
 }
 
 #endif

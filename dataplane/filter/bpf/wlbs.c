@@ -76,16 +76,42 @@ static __always_inline __u32 rx_queue(const struct __sk_buff *skb)
 	return skb->queue_mapping ? skb->queue_mapping - 1 : 0;
 }
 
-/* Headers may be outside of the linear part. */
+/* A frame has its headers in the first 54 octets (IPv4) or 74 (IPv6), or has more. */
 #define HEADERS_MAX 256
 
+static __always_inline bool has_more_headers(const struct frame *f)
+{
+	struct ethhdr *eth = f->data;
+	struct iphdr *v4 = (void *)(eth + 1);
+	struct ipv6hdr *v6 = (void *)(eth + 1);
+
+	if ((void *)(v4 + 1) + sizeof(struct tcphdr) > f->end)
+		return true;
+	if (eth->h_proto == bpf_htons(ETH_P_IP))
+		return v4->ihl > 5;
+	if (eth->h_proto != bpf_htons(ETH_P_IPV6))
+		return false;
+	return (void *)(v6 + 1) + sizeof(struct tcphdr) > f->end || is_extension(v6->nexthdr) ||
+	       v6->nexthdr == IPPROTO_ICMPV6;
+}
+
+static __always_inline struct frame frame_of(struct __sk_buff *skb)
+{
+	return (struct frame){ skb, (void *)(long)skb->data, (void *)(long)skb->data_end, false };
+}
+
+/* Headers may be outside of the linear part. Pulling them in copies the skb's head if it
+ * is a clone, so it has to be rare: TCP leaves its headers, and no more, in the linear part. */
 static __always_inline struct frame linear_frame(struct __sk_buff *skb)
 {
-	__u32 want = skb->len < HEADERS_MAX ? skb->len : HEADERS_MAX;
+	struct frame f = frame_of(skb);
+	__u32 linear = f.end - f.data;
 
-	if (skb->data_end - skb->data < want)
-		bpf_skb_pull_data(skb, want);
-	return (struct frame){ skb, (void *)(long)skb->data, (void *)(long)skb->data_end, false };
+	if (linear < skb->len && linear < HEADERS_MAX && has_more_headers(&f)) {
+		bpf_skb_pull_data(skb, skb->len < HEADERS_MAX ? skb->len : HEADERS_MAX);
+		f = frame_of(skb);
+	}
+	return f;
 }
 
 /* deliver hands an admitted frame to the stack. It was sent to the cluster MAC, so its
@@ -196,7 +222,7 @@ int wlbs_egress(struct __sk_buff *skb)
 	}
 	switch (eth->h_proto) {
 	case bpf_htons(ETH_P_ARP):
-		return egress_arp(&f);
+		return egress_arp(skb, &f);
 	case bpf_htons(ETH_P_IP):
 		egress_ip(skb, &f);
 		return TCX_NEXT;
