@@ -69,17 +69,10 @@ func (c *vipCluster) mustShowLost(t *testing.T, node string) {
 				return fmt.Errorf("host %s is %s, %s; want NotMember, Unknown", node, h.Membership, h.State)
 			}
 		}
-		hosts, err := c.hosts(ctx)
-		if err != nil {
-			return err
-		}
-		for _, h := range hosts {
-			if h.Spec.NodeName != node && bucketsOf(&h, "http") != 30 {
-				return fmt.Errorf("host %s has %d buckets, want 30", h.Name, bucketsOf(&h, "http"))
-			}
-		}
 		return nil
 	})
+	rest := c.others(node)
+	c.awaitBuckets(t, map[string]int32{rest[0]: 30, rest[1]: 30})
 	t.Logf("kubectl get lbc,lbh\n%s", mustKubectl(t, "", "get", "lbc,lbh"))
 }
 

@@ -13,7 +13,7 @@ const pollInterval = 100 * time.Millisecond
 
 // contextFor returns a context for work that must also be done after a test's own context has ended: clean-up.
 func contextFor(limit time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), limit) //nolint:forbidigo // clean-up outlives the test's context
+	return context.WithTimeout(context.Background(), limit)
 }
 
 // within calls check until it returns no error, and tells how long that took. When limit has passed, the test fails with
