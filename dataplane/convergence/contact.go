@@ -44,13 +44,14 @@ func (m *Machine) stepBack(format string, args ...any) {
 // contradicts reports whether this host and a peer both serve, by rounds neither of which explains the other: the newer of the two
 // leaves the older's host out.
 func (m *Machine) contradicts(msg *heartbeat.Message) bool {
-	if !m.serving || msg.Flags&heartbeat.Serving == 0 || msg.Committed == m.committed.id {
+	if !m.serving || msg.Flags&heartbeat.Serving == 0 {
 		return false
 	}
-	if msg.Committed.After(m.committed.id) {
-		return !msg.View.Has(m.s.HostID)
+	if m.committed.id.After(msg.Committed) {
+		return !m.committed.view.Has(msg.HostID)
 	}
-	return !m.committed.view.Has(msg.HostID)
+	// Equal rounds differ where two hosts had the leader's ID.
+	return !msg.View.Has(m.s.HostID)
 }
 
 // ranksBelow decides which of two groups in contact stands back: the one with the higher leader, else the older round. The rule

@@ -37,6 +37,10 @@ func history(seed uint64, k knobs) *simulation {
 		s.maxDelay = time.Duration(s.rng.Int64N(int64(100 * time.Millisecond)))
 		s.maxDelay = max(s.maxDelay, s.minDelay)
 	}
+	if s.rng.IntN(30) == 0 { // two hosts with one ID
+		a, b := s.hosts[0], s.hosts[1+s.rng.IntN(n-1)]
+		b.id, a.twin, b.twin = a.id, true, true
+	}
 	for _, h := range s.hosts {
 		h.rate = 1 + (s.rng.Float64()-0.5)/100
 		if s.rng.IntN(3) == 0 {
@@ -83,7 +87,7 @@ func (s *simulation) upTo(d time.Duration) time.Duration {
 func (s *simulation) disturb() {
 	h := s.any()
 	timeout := s.period * time.Duration(s.tolerance)
-	switch s.rng.IntN(16) {
+	switch s.rng.IntN(20) {
 	case 0:
 		s.stop(h, true)
 		s.at(s.now+s.upTo(3*timeout), func() { s.start(h) })
@@ -130,6 +134,17 @@ func (s *simulation) disturb() {
 		loss := s.loss
 		s.loss = s.rng.Float64() * 0.7
 		s.at(s.now+s.upTo(3*timeout), func() { s.loss = loss })
+	case 16, 17:
+		s.restart(h, s.upTo(4*timeout), s.upTo(3*timeout))
+	case 18:
+		h.deadTX = true
+		s.at(s.now+s.upTo(3*timeout), func() { h.deadTX = false })
+	case 19: // other timing reaches the hosts one after the other
+		t := Timing{Period: s.period/2 + s.upTo(s.period), Tolerance: 3 + s.rng.IntN(3)}
+		for _, o := range s.hosts {
+			s.at(s.now+s.upTo(timeout), func() { s.setTiming(o, t) })
+			s.at(s.now+2*timeout+s.upTo(timeout), func() { s.setTiming(o, Timing{Period: s.period, Tolerance: s.tolerance}) })
+		}
 	case 15: // leave for good, then the agent starts anew
 		s.step(h, Leave{})
 		s.at(s.now+3*timeout, func() { s.stop(h, false); s.start(h) })
@@ -201,6 +216,7 @@ func (s *simulation) rest() {
 		if h.policy.Generation != version {
 			s.setVersion(h, int(version))
 		}
+		s.setTiming(h, Timing{Period: s.period, Tolerance: s.tolerance})
 	}
 	s.run(s.now + s.settleTime())
 	if s.failure == nil {

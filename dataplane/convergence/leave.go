@@ -52,7 +52,8 @@ func (m *Machine) settleLeft() {
 
 // hold announces a silence.
 func (m *Machine) hold(d time.Duration) {
-	m.holdUntil = m.now + min(d, maxHoldMillis*time.Millisecond)
+	m.holdFor = min(d, maxHoldMillis*time.Millisecond)
+	m.holdUntil = m.now + m.holdFor
 	m.nextSend = m.now
 }
 

@@ -74,6 +74,8 @@ type Machine struct {
 	promise heartbeat.Round
 	stance  stance
 	pending round // valid while following or acked
+	// yieldedTo are the inputs of the round that this host yielded to.
+	yieldedTo uint64
 
 	committed round
 	serving   bool
@@ -88,13 +90,17 @@ type Machine struct {
 
 	lead leadership
 
-	sequence  uint64
-	nextSend  time.Duration
-	lastSend  time.Duration
-	priorSend time.Duration // the heartbeat before that
-	hasSent   bool
-	credit    pacer
-	holdUntil time.Duration
+	sequence uint64
+	nextSend time.Duration
+	lastSend time.Duration
+	hasSent  bool
+	// leaseUntil follows from the last heartbeat, priorLease from the one before.
+	leaseUntil, priorLease time.Duration
+	credit                 pacer
+	// holdUntil is the end of an announced silence; it extends the lease once all peers honour it.
+	holdUntil   time.Duration
+	holdFor     time.Duration
+	holdGranted bool
 
 	wake     time.Duration
 	report   reporter
@@ -125,9 +131,12 @@ func New(s Settings, now time.Duration) *Machine {
 // timeout is how long a host may be silent.
 func (m *Machine) timeout() time.Duration { return m.period * time.Duration(m.tolerance) }
 
-// lease is how long after a heartbeat the filter may accept: shorter than the peers' timeout by a quarter period for the
-// granularity of the kernel's coarse clock (at most 10 ms) and by 1/64 for clocks that run at different rates.
-func (m *Machine) lease() time.Duration { return m.timeout() - m.period/4 - m.timeout()/64 }
+// lease is how long after a heartbeat the filter may accept: less than the peers wait.
+func (m *Machine) lease() time.Duration { return m.timeout() - m.margin(m.timeout()) }
+
+// margin is by how much a lease is shorter than what peers wait: a quarter period for the granularity of the kernel's coarse
+// clock (at most 10 ms), and 1/64 of the time for clocks that run at different rates.
+func (m *Machine) margin(d time.Duration) time.Duration { return m.period/4 + d/64 }
 
 // Step takes events in order and returns what follows from them. now never goes back.
 func (m *Machine) Step(now time.Duration, events ...Event) Output {
@@ -213,7 +222,7 @@ func (m *Machine) noticeOversleep() {
 	for id := range each(m.live) {
 		m.peers[id].heardAt = m.now
 	}
-	m.hasSent, m.holdUntil = false, 0
+	m.hasSent, m.holdUntil, m.holdGranted = false, 0, false
 	m.nextSend = m.now
 	m.wake = m.now
 }
@@ -223,7 +232,10 @@ func (m *Machine) leaseEnd() time.Duration {
 	if m.knobs.endlessLease {
 		return never
 	}
-	return max(m.lastSend+m.lease(), m.holdUntil)
+	if m.holdGranted {
+		return max(m.leaseUntil, m.holdUntil-m.margin(m.holdFor))
+	}
+	return m.leaseUntil
 }
 
 // release gives up everything this host accepts, and its part in a round.
@@ -266,6 +278,7 @@ func (m *Machine) evaluate() {
 		m.compose()
 	}
 	m.mask()
+	m.holdGranted = m.holdReady()
 	m.finishLeaving()
 	m.compose()
 }

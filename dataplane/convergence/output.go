@@ -25,11 +25,16 @@ func (m *Machine) compose() {
 	h.Committed, h.Round = m.committed.id, m.promise
 	h.RoundView, h.RoundInputs, h.RoundResult = 0, 0, 0
 	h.New = m.committed.table
-	if m.stance == following || m.stance == acked {
+	switch {
+	case m.stance == following || m.stance == acked:
 		h.RoundView, h.RoundInputs, h.RoundResult = m.pending.view, m.pending.inputs, m.pending.result
 		if m.stance == acked {
 			h.New = m.pending.table
 		}
+	case m.stance == yielded:
+		h.RoundInputs = m.yieldedTo
+	case m.promise == m.committed.id:
+		h.RoundView, h.RoundInputs, h.RoundResult = m.committed.view, m.committed.inputs, m.committed.result
 	}
 	h.Current = m.committed.table
 	m.composeReady(h)
@@ -199,11 +204,8 @@ func (m *Machine) emit() *heartbeat.Message {
 	h.Sequence = m.sequence
 	h.PacketsHandled, h.SYNs, h.Handshakes = m.traffic.PacketsHandled, m.traffic.SYNs, m.traffic.Handshakes
 	m.sent = h
-	m.priorSend, m.lastSend = m.lastSend, m.now
-	if !m.hasSent { // after a start or an oversleep
-		m.priorSend = m.now
-	}
-	m.hasSent = true
+	m.priorLease = m.leaseUntil
+	m.lastSend, m.leaseUntil, m.hasSent = m.now, m.now+m.lease(), true
 	m.nextSend = m.now + m.interval()
 	if m.left {
 		m.goodbyes--
@@ -215,7 +217,7 @@ func (m *Machine) emit() *heartbeat.Message {
 
 // unsent takes back that the last heartbeat was sent.
 func (m *Machine) unsent() {
-	m.lastSend = min(m.lastSend, m.priorSend)
+	m.leaseUntil = min(m.leaseUntil, max(m.priorLease, m.now))
 	m.nextSend = min(m.nextSend, m.now+m.period/4)
 }
 

@@ -155,7 +155,7 @@ func (m *Machine) outranks(a, b *heartbeat.Message) bool {
 // noteRival remembers a host whose ID belongs to another.
 func (m *Machine) noteRival(msg *heartbeat.Message) bool {
 	r := &m.rivals[msg.HostID]
-	isNew := r.msg == nil || r.msg.HostKey != msg.HostKey || r.msg.Flags != msg.Flags
+	isNew := r.msg == nil || r.msg.HostKey != msg.HostKey || r.msg.Flags != msg.Flags || m.now >= r.heardAt+m.timeout()
 	*r = rival{msg: msg, heardAt: m.now}
 	return isNew
 }

@@ -119,6 +119,8 @@ func (m *Machine) state() State {
 		return StateStopped
 	case m.leaving():
 		return StateLeaving
+	case m.conflicted:
+		return StateConverging
 	case m.suspended || m.stance == yielded && !m.serving && m.anyServing(m.mutual):
 		return StateExcluded
 	case !m.converged():

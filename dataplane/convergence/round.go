@@ -31,6 +31,7 @@ func (m *Machine) yield() bool {
 	}
 	m.release()
 	m.promise, m.stance = m.peers[best].msg.Round, yielded
+	m.yieldedTo = m.peers[best].msg.RoundInputs
 	return true
 }
 
@@ -149,7 +150,7 @@ func (m *Machine) outsidersYielded() bool {
 		if m.knobs.anyYield && msg.Flags&heartbeat.Yielded != 0 {
 			continue
 		}
-		if msg.Round != m.pending.id || msg.Flags&heartbeat.Yielded == 0 {
+		if msg.Round != m.pending.id || msg.Flags&heartbeat.Yielded == 0 || msg.RoundInputs != m.pending.inputs {
 			return false
 		}
 	}
@@ -191,6 +192,9 @@ func (m *Machine) commit() bool {
 func (m *Machine) agreed() bool {
 	for id := range each(m.pending.view.Without(m.s.HostID)) {
 		msg := m.peers[id].msg
+		if msg != nil && msg.Round == m.pending.id && msg.RoundInputs != m.pending.inputs {
+			return false // another host with the leader's ID proposed that
+		}
 		done := msg != nil && msg.Committed == m.pending.id && msg.Flags&heartbeat.Serving != 0
 		if m.pending.id.Leader != m.s.HostID {
 			if done {
@@ -212,7 +216,7 @@ func (m *Machine) outsidersKept() bool {
 	}
 	for id := range each(m.mutual &^ m.pending.view) {
 		msg := m.peers[id].msg
-		exact := msg.Round == m.pending.id && msg.Flags&heartbeat.Yielded != 0
+		exact := msg.Round == m.pending.id && msg.Flags&heartbeat.Yielded != 0 && msg.RoundInputs == m.pending.inputs
 		kept := m.pending.outsiders.Has(id) && msg.Flags&heartbeat.Serving == 0
 		if !exact && !kept {
 			return false

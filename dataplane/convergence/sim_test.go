@@ -61,7 +61,8 @@ type simHost struct {
 	heard      []hearing // by index of the sender
 	sent       uint64    // sequence of the last heartbeat
 	silentAt   time.Duration
-	duplicate  bool
+	deadTX     bool // heartbeats cannot be sent, and the agent is told
+	twin       bool // another host has the same ID
 }
 
 // hearing is the last heartbeat of one host that another one's agent took; repeated and
@@ -69,6 +70,8 @@ type simHost struct {
 type hearing struct {
 	at                    time.Duration
 	incarnation, sequence uint64
+	window                time.Duration // how long the receiver takes the sender for alive
+	timeout               time.Duration // that the sender announced
 	ok                    bool
 	lists                 bool
 }
@@ -206,6 +209,19 @@ func (s *simulation) start(h *simHost) {
 	s.step(h, Offer{Policy: h.policy}, DesiredState{State: h.desired})
 }
 
+// setTiming gives a host other timing: what it took for lost already stays lost.
+func (s *simulation) setTiming(h *simHost, t Timing) {
+	if h.m == nil || h.frozen {
+		return
+	}
+	for i := range h.heard {
+		r := &h.heard[i]
+		r.ok = r.ok && s.now-r.at < r.window-r.window/50
+		r.window = max(r.timeout, t.Period*time.Duration(t.Tolerance))
+	}
+	s.step(h, t)
+}
+
 // stop ends the agent of a host; the filter stays unless the node goes down.
 func (s *simulation) stop(h *simHost, node bool) {
 	s.log("crash %d node=%v", h.id, node)
@@ -214,6 +230,40 @@ func (s *simulation) stop(h *simHost, node bool) {
 	}
 	h.m, h.frozen, h.inbox = nil, false, nil
 	h.hasFilter = h.hasFilter && !node
+}
+
+// restart replaces the agent of a host, that asks its peers for patience before.
+func (s *simulation) restart(h *simHost, hold, after time.Duration) {
+	if h.m == nil || h.frozen {
+		return
+	}
+	s.log("hold %d for %v", h.id, hold)
+	s.step(h, Hold{Duration: hold})
+	m := h.m
+	s.at(s.now+s.period, func() {
+		if h.m != m || h.frozen {
+			return
+		}
+		data, err := m.Snapshot()
+		if err != nil {
+			s.fail("%v", err)
+		}
+		s.stop(h, false)
+		s.at(s.now+after, func() {
+			if h.m != nil {
+				return
+			}
+			next, err := Restore(m.s, data, h.local(s.now))
+			if err != nil {
+				s.log("not restored %d: %v", h.id, err)
+				s.start(h)
+				return
+			}
+			s.log("restore %d", h.id)
+			h.m, next.knobs = next, s.knobs
+			s.step(h, Offer{Policy: h.policy}, DesiredState{State: h.desired})
+		})
+	})
 }
 
 func (s *simulation) freeze(h *simHost, d time.Duration) {
@@ -248,7 +298,12 @@ func (s *simulation) step(h *simHost, events ...Event) {
 	}
 	s.steps++
 	out := h.m.Step(h.local(s.now), events...)
+	lease := h.filter.LeaseUntil
 	h.filter, h.hasFilter, h.view, h.left = out.Decision, true, out.View, out.Left
+	unsent := out.Send != nil && h.deadTX
+	if unsent && out.Decision.LeaseUntil != 0 { // what was not sent renews nothing
+		h.filter.LeaseUntil = min(h.filter.LeaseUntil, lease)
+	}
 	if out.Decision.Policy == h.policy.Digest {
 		h.filterRule = h.policy
 	} else if out.Decision.Policy != 0 && h.filterRule.Digest != out.Decision.Policy {
@@ -263,13 +318,16 @@ func (s *simulation) step(h *simHost, events ...Event) {
 		}
 	}
 	s.check(h, &out)
-	if out.Send != nil {
+	if out.Send != nil && !unsent {
 		s.send(h, out.Send)
 	}
 	if out.Wake != never {
 		s.serial++
 		h.wakeSerial = s.serial
 		s.queue.push(simEvent{at: max(s.now, h.global(out.Wake)), serial: s.serial, host: h.index, wake: true})
+	}
+	if unsent {
+		s.step(h, Unsent{})
 	}
 }
 
@@ -308,7 +366,11 @@ func (s *simulation) deliver(h *simHost, msg *heartbeat.Message) {
 		from := int(msg.HostKey) - 1000
 		r := &h.heard[from]
 		if msg.Incarnation > r.incarnation || msg.Incarnation == r.incarnation && msg.Sequence > r.sequence {
-			*r = hearing{at: s.now, incarnation: msg.Incarnation, sequence: msg.Sequence, ok: true, lists: msg.Heard.Has(h.id)}
+			*r = hearing{
+				at: s.now, incarnation: msg.Incarnation, sequence: msg.Sequence, ok: true, lists: msg.Heard.Has(h.id) || msg.HostID == h.id,
+				timeout: time.Duration(msg.TimeoutMillis) * time.Millisecond,
+			}
+			r.window = max(r.timeout, h.m.timeout())
 		}
 		s.step(h, Received{Message: msg})
 	}
@@ -353,10 +415,15 @@ func (s *simulation) fenced(h, o *simHost) bool {
 
 // hears reports whether a, at a given time, had a heartbeat of b within the timeout that lists a.
 func (s *simulation) hears(a, b *simHost, now time.Duration) bool {
-	window := s.period * time.Duration(s.tolerance)
-	window -= window / 50 // the hosts' clocks may run fast
 	r := a.heard[b.index]
-	return r.ok && r.lists && now-r.at < window
+	if !r.ok || !r.lists || now-r.at >= r.window-r.window/50 { // the hosts' clocks may run fast
+		return false
+	}
+	if b.twin && a.m != nil && a.id != b.id { // of two hosts with one ID, only one is listened to
+		msg := a.m.peers[b.id].msg
+		return msg != nil && msg.HostKey == b.key
+	}
+	return true
 }
 
 // check tests what must hold after every step of a host.
@@ -398,12 +465,7 @@ func (s *simulation) fail(format string, args ...any) {
 
 // checkSettled tests what must hold once the network and the hosts stand still and are all connected.
 func (s *simulation) checkSettled() {
-	var members []*simHost
-	for _, h := range s.hosts {
-		if h.m != nil && (h.desired == Started || h.desired == Drained) && !h.duplicate {
-			members = append(members, h)
-		}
-	}
+	members := s.expectedMembers()
 	if len(members) == 0 {
 		return
 	}
@@ -425,6 +487,29 @@ func (s *simulation) checkSettled() {
 	for _, slot := range []int{0, 1, 2, bucket.DefaultSlot} {
 		s.checkSlot(slot, members)
 	}
+}
+
+// expectedMembers returns the hosts that should be members, and checks that of hosts with one ID all but one stay out.
+func (s *simulation) expectedMembers() []*simHost {
+	var members []*simHost
+	owner := map[uint8]*simHost{}
+	for _, h := range s.hosts {
+		if h.m == nil || h.desired != Started && h.desired != Drained {
+			continue
+		}
+		if h.twin && h.m.conflicted {
+			if h.filter.Accept != (bucket.Table{}) || h.view.State != StateConverging {
+				s.fail("host %d (key %d) contends for its ID and is %v", h.id, h.key, h.view.State)
+			}
+			continue
+		}
+		if o := owner[h.id]; o != nil {
+			s.fail("hosts with keys %d and %d both use ID %d", o.key, h.key, h.id)
+		}
+		owner[h.id] = h
+		members = append(members, h)
+	}
+	return members
 }
 
 // checkSlot tests that a slot is placed completely, once, and by weight.

@@ -30,8 +30,7 @@ type snapshot struct {
 	ClusterKey  uint32
 	Incarnation uint64
 	At          time.Duration
-	HoldUntil   time.Duration
-	LastSend    time.Duration
+	LeaseUntil  time.Duration
 	Period      time.Duration
 	Tolerance   int
 
@@ -41,6 +40,7 @@ type snapshot struct {
 	Sequence         uint64
 	Highest          uint32
 	Promise          heartbeat.Round
+	YieldedTo        uint64
 	Stance           stance
 	Pending          roundSnapshot
 	Committed        roundSnapshot
@@ -81,9 +81,9 @@ func (m *Machine) Snapshot() ([]byte, error) {
 	r := &m.report
 	s := snapshot{
 		Version: snapshotVersion, HostID: m.s.HostID, HostKey: m.s.HostKey, HostCode: m.s.HostCode, ClusterKey: m.s.ClusterKey,
-		Incarnation: m.s.Incarnation, At: m.now, HoldUntil: m.holdUntil, LastSend: m.lastSend, Period: m.period, Tolerance: m.tolerance,
+		Incarnation: m.s.Incarnation, At: m.now, LeaseUntil: m.leaseEnd(), Period: m.period, Tolerance: m.tolerance,
 		Desired: m.desired, InForce: m.inForce, Offered: m.offered, Idle: m.idle, Accept: m.accept, Sequence: m.sequence,
-		Highest: m.highest, Promise: m.promise, Stance: m.stance, Pending: m.pending.snapshot(), Committed: m.committed.snapshot(),
+		Highest: m.highest, Promise: m.promise, YieldedTo: m.yieldedTo, Stance: m.stance, Pending: m.pending.snapshot(), Committed: m.committed.snapshot(),
 		Serving: m.serving, StartedAt: m.startedAt, ListenUntil: m.listenUntil,
 		Converging: r.converging, Cause: r.cause, Started: r.started, Finished: r.finished, Count: r.count,
 	}
@@ -101,7 +101,7 @@ func (m *Machine) Snapshot() ([]byte, error) {
 }
 
 // Restore returns the machine that goes on from a snapshot, in the incarnation of the snapshot. It fails with ErrNoRestore where
-// the announced hold is over or the host is another one: use New then. A snapshot may be restored once, in the same boot of the
+// its lease, or the hold that the peers granted, is over or the host is another one: use New then. A snapshot may be restored once, in the same boot of the
 // node: remove it from the disk before.
 func Restore(s Settings, data []byte, now time.Duration) (*Machine, error) {
 	var old snapshot
@@ -113,8 +113,8 @@ func Restore(s Settings, data []byte, now time.Duration) (*Machine, error) {
 		return nil, fmt.Errorf("%w: version %d", ErrNoRestore, old.Version)
 	case old.HostID != s.HostID || old.HostKey != s.HostKey || old.ClusterKey != s.ClusterKey:
 		return nil, fmt.Errorf("%w: it is of host %d (key %08x)", ErrNoRestore, old.HostID, old.HostKey)
-	case now < old.At || now >= old.HoldUntil:
-		return nil, fmt.Errorf("%w: the hold is over", ErrNoRestore)
+	case now < old.At || now >= old.LeaseUntil:
+		return nil, fmt.Errorf("%w: its lease is over", ErrNoRestore)
 	}
 	s.Incarnation, s.HostCode = old.Incarnation, old.HostCode
 	m := New(s, now)
@@ -126,13 +126,16 @@ func Restore(s Settings, data []byte, now time.Duration) (*Machine, error) {
 	}
 	m.idle, m.accept, m.serving = old.Idle, old.Accept, old.Serving
 	m.sequence, m.highest = old.Sequence+sequenceGap, old.Highest
-	m.promise, m.stance = old.Promise, old.Stance
+	m.promise, m.stance, m.yieldedTo = old.Promise, old.Stance, old.YieldedTo
 	m.pending, m.committed = m.restoreRound(old.Pending), m.restoreRound(old.Committed)
 	if m.stance == following || m.stance == acked && m.pending.policy == nil {
 		m.stance = aside
 	}
 	m.startedAt, m.listenUntil = old.StartedAt, old.ListenUntil
-	m.lastSend, m.hasSent, m.holdUntil = old.LastSend, true, old.HoldUntil
+	if !m.serving { // for a reason that may still be there, and is not known any more
+		m.startedAt, m.listenUntil = now, now+m.timeout()
+	}
+	m.lastSend, m.hasSent, m.leaseUntil = old.At, true, old.LeaseUntil
 	r := &m.report
 	r.converging, r.cause, r.started, r.finished, r.count = old.Converging, old.Cause, old.Started, old.Finished, old.Count
 	m.restorePeers(old.Peers)

@@ -180,7 +180,7 @@ type Extension struct {
 	// Round is the newest round that the sender took part in: Flags say how.
 	Round Round
 	// RoundView are the members by Round, RoundInputs and RoundResult digests of what its assignment is computed from,
-	// and of the assignment. The leader sets them; others repeat what they follow.
+	// and of the assignment. The leader sets them; others repeat what they take part in.
 	RoundView   Set
 	RoundInputs uint64
 	RoundResult uint32
