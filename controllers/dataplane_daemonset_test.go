@@ -54,7 +54,7 @@ func TestAgentNodeAffinity(t *testing.T) {
 
 func TestAgentMemoryGrowsWithConnections(t *testing.T) {
 	small, large := testCluster(), testCluster()
-	large.Spec.Dataplane.MaxConnections = number(16777216)
+	large.Spec.Dataplane.MaxConnections = new(int32(16777216))
 	limit := func(c *v1alpha1.LoadBalancingCluster) int64 {
 		limits := *agentDaemonSet(c, "system", "agent:test", []string{"a"}).Spec.Template.Spec.Containers[0].Resources.Limits
 		return limits.Memory().Value()

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -37,7 +36,8 @@ func (r *HostsReconciler) reconcileDelete(ctx context.Context, cluster *v1alpha1
 	if !controllerutil.RemoveFinalizer(cluster, v1alpha1.ClusterFinalizer) {
 		return ctrl.Result{}, nil
 	}
-	if err := r.Client.Patch(ctx, cluster, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}), hostsOwner); client.IgnoreNotFound(err) != nil {
+	err := r.Client.Patch(ctx, cluster, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}), hostsOwner)
+	if client.IgnoreNotFound(err) != nil {
 		return ctrl.Result{}, fmt.Errorf("remove finalizer of LoadBalancingCluster %s: %w", cluster.Name, err)
 	}
 	return ctrl.Result{}, nil
@@ -46,7 +46,7 @@ func (r *HostsReconciler) reconcileDelete(ctx context.Context, cluster *v1alpha1
 // deleteHosts asks the hosts' agents to tear down: they remove the finalizer when nothing is left on the node.
 func (r *HostsReconciler) deleteHosts(ctx context.Context, hosts []*v1alpha1.LoadBalancingHost) error {
 	for _, h := range hosts {
-		if err := r.Client.Delete(ctx, h, client.Preconditions{UID: &h.UID}); client.IgnoreNotFound(err) != nil {
+		if err := client.IgnoreNotFound(r.Client.Delete(ctx, h, client.Preconditions{UID: &h.UID})); err != nil {
 			return fmt.Errorf("delete LoadBalancingHost %s: %w", h.Name, err)
 		}
 		logf.FromContext(ctx).Info("Node is no longer a host", "node", h.Spec.NodeName, "hostID", h.Spec.HostID)
@@ -123,7 +123,7 @@ func (r *HostsReconciler) releaseOrphans(ctx context.Context, hosts []v1alpha1.L
 	for i := range hosts {
 		h := &hosts[i]
 		if h.DeletionTimestamp.IsZero() {
-			if err := r.Client.Delete(ctx, h, client.Preconditions{UID: &h.UID}); err != nil && !apierrors.IsNotFound(err) {
+			if err := client.IgnoreNotFound(r.Client.Delete(ctx, h, client.Preconditions{UID: &h.UID})); err != nil {
 				return fmt.Errorf("delete LoadBalancingHost %s: %w", h.Name, err)
 			}
 			continue

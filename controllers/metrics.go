@@ -51,7 +51,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), metricsTimeout) //nolint:forbidigo // Collect has no context of its own.
+	ctx, cancel := context.WithTimeout(context.Background(), metricsTimeout)
 	defer cancel()
 	var clusters v1alpha1.LoadBalancingClusterList
 	if err := m.reader.List(ctx, &clusters); err != nil {

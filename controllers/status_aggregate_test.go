@@ -25,7 +25,7 @@ func says(id int32, state v1alpha1.HostCondition, epoch int64, members []int32, 
 	started := metav1.NewTime(testNow.Add(-time.Duration(100-epoch) * time.Minute))
 	took := int64(1240)
 	renewed := metav1.NewMicroTime(testNow.Add(-time.Second))
-	node := "node-" + string(rune('a'+id-1))
+	node := "node-" + string('a'+id-1)
 	r := report{reported: true, fresh: true, host: &v1alpha1.LoadBalancingHost{
 		ObjectMeta: metav1.ObjectMeta{Name: "web." + node, CreationTimestamp: metav1.NewTime(testNow.Add(-time.Hour))},
 		Spec:       v1alpha1.LoadBalancingHostSpec{ClusterName: "web", NodeName: node, HostID: id, DesiredState: v1alpha1.HostStateStarted},
@@ -334,7 +334,7 @@ func TestAggregateCounts(t *testing.T) {
 	status := aggregate(observation{cluster: testCluster(), now: testNow, reports: []report{
 		says(1, converged, 8, []int32{1, 2}), says(2, converged, 8, []int32{1, 2}, stalledBy(v1alpha1.StallRepliesLost)), says(3, converged, 7, []int32{1, 2, 3}),
 	}})
-	want := v1alpha1.HostCounts{Desired: number(3), Members: number(2), Converged: number(2), Stalled: number(1)}
+	want := v1alpha1.HostCounts{Desired: new(int32(3)), Members: new(int32(2)), Converged: new(int32(2)), Stalled: new(int32(1))}
 	if diff := cmp.Diff(want, status.HostCounts); diff != "" {
 		t.Error(diff)
 	}
@@ -342,8 +342,6 @@ func TestAggregateCounts(t *testing.T) {
 		t.Errorf("epoch and last convergence of the members that agree are missing: %+v", status)
 	}
 }
-
-func number(n int32) *int32 { return &n }
 
 func TestAggregateVirtualIPConflict(t *testing.T) {
 	status := aggregate(observation{

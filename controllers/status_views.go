@@ -34,8 +34,9 @@ func (r *report) participates() bool {
 	switch r.host.Status.State {
 	case v1alpha1.HostConverged, v1alpha1.HostConverging, v1alpha1.HostDraining:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // view is a set of members and the hosts that report it.
@@ -63,12 +64,7 @@ func (v *view) converged() bool {
 }
 
 func (v *view) disjoint(other *view) bool {
-	for _, id := range v.members {
-		if other.contains(id) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(v.members, other.contains)
 }
 
 // viewsOf groups the hosts that take part by the view they report, the one to believe first: views on which all their

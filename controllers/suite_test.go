@@ -110,6 +110,7 @@ func connect(t *testing.T) *cluster {
 }
 
 func (c *cluster) clean(t *testing.T) {
+	t.Helper()
 	ctx := context.Background()
 	var clusters v1alpha1.LoadBalancingClusterList
 	var hosts v1alpha1.LoadBalancingHostList
@@ -132,11 +133,11 @@ func (c *cluster) clean(t *testing.T) {
 	for _, o := range objects {
 		if len(o.GetFinalizers()) > 0 {
 			o.SetFinalizers(nil)
-			if err := c.Update(ctx, o); client.IgnoreNotFound(err) != nil {
+			if err := client.IgnoreNotFound(c.Update(ctx, o)); err != nil {
 				t.Error(err)
 			}
 		}
-		if err := c.Delete(ctx, o); client.IgnoreNotFound(err) != nil {
+		if err := client.IgnoreNotFound(c.Delete(ctx, o)); err != nil {
 			t.Error(err)
 		}
 	}

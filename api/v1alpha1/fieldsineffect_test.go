@@ -15,7 +15,7 @@ func TestFieldsWithoutEffect(t *testing.T) {
 	inEffect := LoadBalancingClusterSpec{
 		Mode:           ModeMulticast,
 		PortRules:      []PortRule{{Name: "db", FilteringMode: FilteringModeSingle}, {Name: "http", Affinity: AffinityNetwork}},
-		Hosts:          []HostConfig{{NodeName: "node-a", DesiredState: HostStateStopped, Rules: []HostRule{{Name: "http", State: RuleStateEnabled, LoadWeight: number(1)}}}},
+		Hosts:          []HostConfig{{NodeName: "node-a", DesiredState: HostStateStopped, Rules: []HostRule{{Name: "http", State: RuleStateEnabled, LoadWeight: new(int32(1))}}}},
 		StallDetection: StallDetection{Action: StallActionReport},
 	}
 	if got := FieldsWithoutEffect(&inEffect); got != nil {
@@ -23,7 +23,7 @@ func TestFieldsWithoutEffect(t *testing.T) {
 	}
 	without := LoadBalancingClusterSpec{
 		Mode:      ModeUnicast,
-		PortRules: []PortRule{{Name: "http", AffinityTimeoutSeconds: number(600)}},
+		PortRules: []PortRule{{Name: "http", AffinityTimeoutSeconds: new(int32(600))}},
 		Hosts: []HostConfig{
 			{NodeName: "node-a", DesiredState: HostStateDrained},
 			{NodeName: "node-b", DesiredState: HostStateSuspended, Rules: []HostRule{{Name: "http", State: RuleStateDisabled}}},

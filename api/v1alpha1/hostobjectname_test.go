@@ -37,8 +37,8 @@ func TestHostObjectName(t *testing.T) {
 }
 
 func TestHostConfigOf(t *testing.T) {
-	spec := &LoadBalancingClusterSpec{Hosts: []HostConfig{{NodeName: "node-a", HostID: number(4)}}}
-	if diff := cmp.Diff(HostConfig{NodeName: "node-a", HostID: number(4)}, spec.HostConfigOf("node-a")); diff != "" {
+	spec := &LoadBalancingClusterSpec{Hosts: []HostConfig{{NodeName: "node-a", HostID: new(int32(4))}}}
+	if diff := cmp.Diff(HostConfig{NodeName: "node-a", HostID: new(int32(4))}, spec.HostConfigOf("node-a")); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff(HostConfig{NodeName: "node-b"}, spec.HostConfigOf("node-b")); diff != "" {

@@ -9,8 +9,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func number(n int32) *int32 { return &n }
-
 func TestEffectivePortRules(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
@@ -36,8 +34,8 @@ func TestEffectivePortRules(t *testing.T) {
 		},
 		{
 			name:  "what is set stays",
-			rules: []PortRule{{Name: "dns", Ports: PortRange{53, 53}, Protocol: ProtocolUDP, VirtualIP: "192.0.2.10", FilteringMode: FilteringModeMultiple, Affinity: AffinityNetwork, AffinityTimeoutSeconds: number(60)}},
-			want:  []PortRule{{Name: "dns", Ports: PortRange{53, 53}, Protocol: ProtocolUDP, VirtualIP: "192.0.2.10", FilteringMode: FilteringModeMultiple, Affinity: AffinityNetwork, AffinityTimeoutSeconds: number(60)}},
+			rules: []PortRule{{Name: "dns", Ports: PortRange{53, 53}, Protocol: ProtocolUDP, VirtualIP: "192.0.2.10", FilteringMode: FilteringModeMultiple, Affinity: AffinityNetwork, AffinityTimeoutSeconds: new(int32(60))}},
+			want:  []PortRule{{Name: "dns", Ports: PortRange{53, 53}, Protocol: ProtocolUDP, VirtualIP: "192.0.2.10", FilteringMode: FilteringModeMultiple, Affinity: AffinityNetwork, AffinityTimeoutSeconds: new(int32(60))}},
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -56,9 +54,9 @@ func TestEffectivePortRules(t *testing.T) {
 func TestEffectiveSettings(t *testing.T) {
 	unset, set := LoadBalancingClusterSpec{}, LoadBalancingClusterSpec{
 		Mode:           ModeUnicast,
-		Heartbeat:      Heartbeat{PeriodMilliseconds: number(1000), Tolerance: number(3)},
-		StallDetection: StallDetection{WindowSeconds: number(10), MinPackets: number(1), Action: StallActionEvict},
-		Dataplane:      Dataplane{Hook: HookTCX, MaxConnections: number(1024)},
+		Heartbeat:      Heartbeat{PeriodMilliseconds: new(int32(1000)), Tolerance: new(int32(3))},
+		StallDetection: StallDetection{WindowSeconds: new(int32(10)), MinPackets: new(int32(1)), Action: StallActionEvict},
+		Dataplane:      Dataplane{Hook: HookTCX, MaxConnections: new(int32(1024))},
 	}
 	type settings struct {
 		Mode           Mode
@@ -86,12 +84,12 @@ func TestEffectiveSettings(t *testing.T) {
 
 func TestHostRule(t *testing.T) {
 	spec := LoadBalancingHostSpec{HostID: 7, Rules: []HostRule{
-		{Name: "http", LoadWeight: number(0)}, {Name: "db", HandlingPriority: number(2), State: RuleStateDrained},
+		{Name: "http", LoadWeight: new(int32(0))}, {Name: "db", HandlingPriority: new(int32(2)), State: RuleStateDrained},
 	}}
 	for _, want := range []HostRule{
-		{Name: "http", LoadWeight: number(0), HandlingPriority: number(7), State: RuleStateEnabled},
-		{Name: "db", LoadWeight: number(50), HandlingPriority: number(2), State: RuleStateDrained},
-		{Name: "other", LoadWeight: number(50), HandlingPriority: number(7), State: RuleStateEnabled},
+		{Name: "http", LoadWeight: new(int32(0)), HandlingPriority: new(int32(7)), State: RuleStateEnabled},
+		{Name: "db", LoadWeight: new(int32(50)), HandlingPriority: new(int32(2)), State: RuleStateDrained},
+		{Name: "other", LoadWeight: new(int32(50)), HandlingPriority: new(int32(7)), State: RuleStateEnabled},
 	} {
 		if diff := cmp.Diff(want, spec.Rule(want.Name)); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)

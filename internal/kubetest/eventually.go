@@ -14,27 +14,34 @@ const (
 )
 
 // Eventually calls check until it returns nil, and fails the test with its last error.
-func Eventually(t testing.TB, check func() error) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
+func Eventually(tb testing.TB, check func() error) {
+	tb.Helper()
+	deadline := time.After(patience)
 	for {
 		err := check()
 		if err == nil {
 			return
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("still not after %s: %v", patience, err)
+		select {
+		case <-deadline:
+			tb.Fatalf("still not after %s: %v", patience, err)
+		case <-time.After(interval):
 		}
-		time.Sleep(interval)
 	}
 }
 
 // Consistently calls check for a while and fails the test with its first error.
-func Consistently(t testing.TB, duration time.Duration, check func() error) {
-	t.Helper()
-	for deadline := time.Now().Add(duration); time.Now().Before(deadline); time.Sleep(interval) {
+func Consistently(tb testing.TB, duration time.Duration, check func() error) {
+	tb.Helper()
+	deadline := time.After(duration)
+	for {
 		if err := check(); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
+		}
+		select {
+		case <-deadline:
+			return
+		case <-time.After(interval):
 		}
 	}
 }

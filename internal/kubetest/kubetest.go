@@ -42,27 +42,28 @@ func (s *Server) Main(m *testing.M) int {
 
 // Config returns how to reach the server as administrator. It skips the test where there are no binaries to start,
 // and fails it where CI must have them.
-func (s *Server) Config(t testing.TB) *rest.Config {
-	t.Helper()
+func (s *Server) Config(tb testing.TB) *rest.Config {
+	tb.Helper()
 	if os.Getenv(assetsVariable) == "" {
 		const why = assetsVariable + " does not name a directory with kube-apiserver, etcd and kubectl"
 		if os.Getenv("CI") == "true" {
-			t.Fatal(why)
+			tb.Fatal(why)
 		}
-		t.Skip(why)
+		tb.Skip(why)
 	}
 	s.once.Do(func() { s.err = s.start() })
 	if s.err != nil {
-		t.Fatalf("test API server: %v", s.err)
+		tb.Fatalf("test API server: %v", s.err)
 	}
 	return rest.CopyConfig(s.config)
 }
 
 // Kubectl runs the real kubectl as administrator and returns what it prints on stdout.
-func (s *Server) Kubectl(t testing.TB, args ...string) (string, error) {
-	t.Helper()
-	s.Config(t)
-	cmd := exec.CommandContext(t.Context(), filepath.Join(os.Getenv(assetsVariable), "kubectl"),
+func (s *Server) Kubectl(tb testing.TB, args ...string) (string, error) {
+	tb.Helper()
+	s.Config(tb)
+	//nolint:gosec // Whoever runs the tests says which kubectl to run.
+	cmd := exec.CommandContext(tb.Context(), filepath.Join(os.Getenv(assetsVariable), "kubectl"),
 		append([]string{"--kubeconfig", s.kubeconfig}, args...)...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
