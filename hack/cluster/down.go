@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -60,18 +58,15 @@ func removeNodes(ctx context.Context, l *lab.Lab) error {
 	return l.Release(ctx)
 }
 
-// lock keeps two runs from changing one cluster at the same time. The lock is held
+// lock keeps two runs from making or removing clusters at the same time. The lock is held
 // by an open file, so that it goes with the process, also when it is killed.
 func lock(l *lab.Lab) (unlock func(), err error) {
-	if err := os.MkdirAll(filepath.Dir(l.Dir()), 0o755); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(l.Dir()+".lock", os.O_CREATE|os.O_RDWR, 0o644)
+	f, err := l.OpenLock()
 	if err != nil {
 		return nil, err
 	}
 	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
-		step("waiting for another run that works on cluster %s", l.Name)
+		step("waiting for another run that makes or removes a cluster")
 		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
 			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 		}

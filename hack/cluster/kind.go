@@ -38,9 +38,6 @@ func clusterConfig(l *lab.Lab) *v1alpha4.Cluster {
 		},
 		KubeadmConfigPatches: []string{kubeletConfig(l)},
 	}
-	if l.Isolated {
-		config.Networking.APIServerPort = 6443 // of the namespace: nobody else is there
-	}
 	for _, role := range []v1alpha4.NodeRole{
 		v1alpha4.ControlPlaneRole, v1alpha4.WorkerRole, v1alpha4.WorkerRole, v1alpha4.WorkerRole,
 	} {

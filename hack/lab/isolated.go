@@ -32,18 +32,18 @@ func (l *Lab) Prepare(ctx context.Context) error {
 	if !l.Isolated {
 		return nil
 	}
-	for _, dir := range []string{l.enginePath("networks"), l.runDir(), "/lib/modules"} { // kind mounts /lib/modules
+	for _, dir := range []string{l.enginePath("networks"), runDir, "/lib/modules"} { // kind mounts /lib/modules
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
 	}
-	if err := l.dropStateOfEarlierBoot(); err != nil {
+	if err := dropStateOfEarlierBoot(); err != nil {
 		return err
 	}
 	if err := setSysctls(); err != nil {
 		return err
 	}
-	if err := l.makeNamespace(ctx); err != nil {
+	if err := makeNamespace(ctx); err != nil {
 		return err
 	}
 	return l.writeEngineConfig()
@@ -64,6 +64,13 @@ func (l *Lab) PrepareNetwork(ctx context.Context) error {
 		"net/bridge/bridge-nf-call-ip6tables": "0",
 	} {
 		if err := writeSysctl(name, value); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	if nodes, err := l.engine(ctx, "ps", "--all", "--quiet"); err != nil {
+		return err
+	} else if nodes == "" {
+		if err := dropStaleNames(ctx); err != nil {
 			return err
 		}
 	}
@@ -129,7 +136,7 @@ func (l *Lab) writeEngineConfig() error {
 	values := struct {
 		Files       uint64
 		Run, Engine string
-	}{min(limit.Max, enough), l.runDir(), l.enginePath()}
+	}{min(limit.Max, enough), runDir, l.enginePath()}
 	for name, t := range map[string]*template.Template{
 		"containers.conf": containersConf,
 		"storage.conf":    storageConf,
@@ -148,17 +155,17 @@ func (l *Lab) writeEngineConfig() error {
 // dropStateOfEarlierBoot removes the engine's run-time state when it is not of
 // this boot. Podman takes its absence for a reboot, and would else believe, where
 // /run outlives one, that containers run.
-func (l *Lab) dropStateOfEarlierBoot() error {
+func dropStateOfEarlierBoot() error {
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return err
 	}
-	stamp := filepath.Join(l.runDir(), "boot")
+	stamp := filepath.Join(runDir, "boot")
 	if seen, err := os.ReadFile(stamp); err == nil && bytes.Equal(seen, boot) {
 		return nil
 	}
 	for _, dir := range []string{"libpod", "storage"} {
-		if err := removeTree(filepath.Join(l.runDir(), dir)); err != nil {
+		if err := removeTree(filepath.Join(runDir, dir)); err != nil {
 			return err
 		}
 	}
@@ -166,10 +173,8 @@ func (l *Lab) dropStateOfEarlierBoot() error {
 }
 
 func (l *Lab) enginePath(elem ...string) string {
-	return filepath.Join(append([]string{l.Dir(), "engine"}, elem...)...)
+	return filepath.Join(append([]string{l.cache, "engine"}, elem...)...)
 }
 
-// runRoot holds what does not outlive a boot, a folder for each lab.
-const runRoot = "/run/kube-wlbs-lab"
-
-func (l *Lab) runDir() string { return filepath.Join(runRoot, l.Name) }
+// runDir holds what does not outlive a boot.
+const runDir = "/run/kube-wlbs-lab"

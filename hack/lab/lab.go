@@ -21,8 +21,8 @@ import (
 )
 
 // DefaultName is the cluster's name unless the environment names another in
-// KUBE_WLBS_CLUSTER. Isolated labs of different names share nothing, so several
-// can run at once.
+// KUBE_WLBS_CLUSTER. Clusters of different names can be there at once, on one
+// segment.
 const DefaultName = "kube-wlbs"
 
 // Lab describes one test cluster's surroundings. It is written to Dir when the
@@ -39,7 +39,7 @@ type Lab struct {
 	// Programs is a folder with kubectl; empty where the one on PATH is used.
 	Programs string `json:"programs,omitempty"`
 
-	dir string
+	cache string
 }
 
 // ErrNoCluster is returned by Open where no cluster was made.
@@ -68,7 +68,7 @@ func newLab() (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Lab{Name: Name(), dir: filepath.Join(cache, "labs", Name())}, nil
+	return &Lab{Name: Name(), cache: cache}, nil
 }
 
 // Open reads the description of the cluster that was made last under Name.
@@ -101,7 +101,7 @@ func (l *Lab) Save() error {
 	return os.WriteFile(l.file(), append(text, '\n'), 0o644)
 }
 
-// Begun tells whether there can be anything of this lab: an isolated one has files.
+// Begun tells whether there can be any cluster: an isolated lab has files.
 func (l *Lab) Begun() bool {
 	if !l.Isolated {
 		return true
@@ -115,8 +115,17 @@ func (l *Lab) Forget() error {
 	return errors.Join(removeFile(l.file()), removeFile(l.Kubeconfig()))
 }
 
-// Dir holds all files of this lab.
-func (l *Lab) Dir() string { return l.dir }
+// Dir holds the files of this cluster.
+func (l *Lab) Dir() string { return filepath.Join(l.cache, "clusters", l.Name) }
+
+// OpenLock opens the file by which whoever makes or removes clusters keeps others
+// from doing so.
+func (l *Lab) OpenLock() (*os.File, error) {
+	if err := os.MkdirAll(l.cache, 0o755); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(filepath.Join(l.cache, "lab.lock"), os.O_CREATE|os.O_RDWR, 0o644)
+}
 
 // Kubeconfig is the file that leads to the cluster's API server.
 func (l *Lab) Kubeconfig() string { return filepath.Join(l.Dir(), "kubeconfig") }

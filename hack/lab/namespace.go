@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
 
 	"golang.org/x/sys/unix"
@@ -50,13 +49,13 @@ func (l *Lab) Exec(program string, args []string) error {
 func (l *Lab) replaceProcess(program string, args []string) error {
 	runtime.LockOSThread()
 	if l.Isolated {
-		f, err := os.Open(l.namespacePath())
+		f, err := os.Open(namespacePath)
 		if err != nil {
 			return fmt.Errorf("the lab's network namespace: %w", err)
 		}
 		defer f.Close()
 		if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
-			return fmt.Errorf("enter network namespace %s: %w", l.namespacePath(), err)
+			return fmt.Errorf("enter network namespace %s: %w", namespacePath, err)
 		}
 	}
 	if err := unix.Exec(program, args, os.Environ()); err != nil {
@@ -74,36 +73,41 @@ func (l *Lab) inside() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	lab, err := os.Stat(l.namespacePath())
+	lab, err := os.Stat(namespacePath)
 	if err != nil {
 		return false, fmt.Errorf("the lab's network namespace: %w (is the cluster up?)", err)
 	}
 	return os.SameFile(own, lab), nil
 }
 
+// namespace is the name of an isolated lab's network namespace. There is one on a
+// machine, whatever the number of clusters: Podman's name server, which nodes ask
+// for the control plane's address, serves one namespace only.
+const namespace = "kube-wlbs"
+
 // namespacePath is where iproute2 looks for named network namespaces.
-func (l *Lab) namespacePath() string { return filepath.Join("/run/netns", l.Name) }
+const namespacePath = "/run/netns/" + namespace
 
 // makeNamespace makes the network namespace, if it is not there.
-func (l *Lab) makeNamespace(ctx context.Context) error {
-	switch fileSystem(l.namespacePath()) {
+func makeNamespace(ctx context.Context) error {
+	switch fileSystem(namespacePath) {
 	case unix.NSFS_MAGIC:
 		return nil
 	case 0:
 	default: // a plain file: what a reboot leaves where /run is on a disk
-		if err := removeFile(l.namespacePath()); err != nil {
+		if err := removeFile(namespacePath); err != nil {
 			return err
 		}
 	}
-	if err := run(ctx, "ip", "netns", "add", l.Name); err != nil {
+	if err := run(ctx, "ip", "netns", "add", namespace); err != nil {
 		return err
 	}
-	return run(ctx, "ip", "-n", l.Name, "link", "set", "lo", "up")
+	return run(ctx, "ip", "-n", namespace, "link", "set", "lo", "up")
 }
 
-func (l *Lab) removeNamespace(ctx context.Context) error {
-	if _, err := os.Stat(l.namespacePath()); errors.Is(err, fs.ErrNotExist) {
+func removeNamespace(ctx context.Context) error {
+	if _, err := os.Stat(namespacePath); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return run(ctx, "ip", "netns", "delete", l.Name)
+	return run(ctx, "ip", "netns", "delete", namespace)
 }

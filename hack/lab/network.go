@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"net/netip"
 )
 
@@ -22,6 +23,8 @@ type Network struct {
 	Gateway netip.Addr
 	// Subnet6 is the IPv6 network; not valid where there is none.
 	Subnet6 netip.Prefix
+
+	block byte
 }
 
 // engineNetwork is what the engines' `network inspect` says, each in its own way.
@@ -43,7 +46,22 @@ func (l *Lab) Network(ctx context.Context) (Network, error) {
 	if err != nil {
 		return Network{}, err
 	}
-	return parseNetwork([]byte(out))
+	n, err := parseNetwork([]byte(out))
+	n.block = virtualBlock(l.Name)
+	return n, err
+}
+
+// virtualBlock numbers the block of virtual IPs of a cluster: clusters on one
+// segment must not share any. Names of which two have one number can be chosen,
+// but not by accident: there is the default, and what continuous integration uses.
+func virtualBlock(name string) byte {
+	const blocks = 64
+	if name == DefaultName {
+		return 0
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(name))
+	return byte(1 + h.Sum32()%(blocks-1))
 }
 
 func parseNetwork(text []byte) (Network, error) {
@@ -103,8 +121,9 @@ func (l *Lab) Address(ctx context.Context, node string) (netip.Addr, error) {
 }
 
 // VirtualIP is the n-th address, of 0..99, that tests and the demo may use as a
-// virtual IP: 100+n in the last /24 of the nodes' subnet, where engines, which
-// hand out addresses from below, do not come.
+// virtual IP: 100+n in a /24 at the end of the nodes' subnet, where engines, which
+// hand out addresses from below, do not come. It is the last one for the cluster
+// of the default name, and others for others.
 func (n Network) VirtualIP(index int) (netip.Addr, error) {
 	const first, last, addressBits = 100, 199, 32
 	host := first + index
@@ -118,6 +137,9 @@ func (n Network) VirtualIP(index int) (netip.Addr, error) {
 	for bit := n.Subnet.Bits(); bit < addressBits-8; bit++ {
 		a[bit/8] |= 0x80 >> (bit % 8)
 	}
+	if n.Subnet.Bits() <= 16 {
+		a[2] -= n.block
+	}
 	a[3] = byte(host)
 	return netip.AddrFrom4(a), nil
 }
@@ -128,6 +150,6 @@ func (n Network) VirtualIP6(index int) (netip.Addr, error) {
 		return netip.Addr{}, errors.New("the nodes' network has no IPv6")
 	}
 	a := n.Subnet6.Addr().As16()
-	a[13], a[14], a[15] = 0xff, 0xff, byte(100+index)
+	a[12], a[13], a[15] = 0xff, n.block, byte(0x64+index)
 	return netip.AddrFrom16(a), nil
 }

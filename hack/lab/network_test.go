@@ -53,7 +53,7 @@ func TestParseNetwork(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(test.want, got, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); diff != "" {
+			if diff := cmp.Diff(test.want, got, cmpopts.EquateComparable(Network{})); diff != "" {
 				t.Errorf("network (-want +got):\n%s", diff)
 			}
 		})

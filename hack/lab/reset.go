@@ -10,35 +10,45 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// Release gives back what an isolated lab without nodes holds of the machine: its
-// network namespace, the kernel settings, run-time state. The engine's store, with
-// the node image, stays for the next cluster.
+// Release gives back what an isolated lab in which no cluster is left holds of the
+// machine: its network namespace, the kernel settings, run-time state. The engine's
+// store, with the node image, stays for the next cluster.
 func (l *Lab) Release(ctx context.Context) error {
-	if !l.Isolated {
-		return l.Forget()
+	if err := l.Forget(); err != nil || !l.Isolated {
+		return err
 	}
+	left, err := l.engine(ctx, "ps", "--all", "--quiet")
+	if err != nil || left != "" {
+		return err
+	}
+	return l.release(ctx)
+}
+
+func (l *Lab) release(ctx context.Context) error {
 	return errors.Join(
-		l.Forget(),
-		l.removeNamespace(ctx),
-		removeTree(l.runDir()),
+		dropStaleNames(ctx),
+		removeNamespace(ctx),
 		restoreSysctls(),
+		removeTree(runDir),
 	)
 }
 
-// Reset ends and removes all of an isolated lab, whatever state it is in and
-// whatever its engine believes. Call it from outside the namespace.
+// Reset ends and removes an isolated lab with all clusters in it, whatever state
+// they are in and whatever the engine believes. Call it from outside the namespace.
 func (l *Lab) Reset(ctx context.Context) error {
-	if !l.Isolated {
-		return l.Forget()
+	if err := l.Forget(); err != nil || !l.Isolated {
+		return err
 	}
 	return errors.Join(
 		l.endContainers(),
-		l.Release(ctx),
-		removeTree(l.Dir()),
+		l.release(ctx),
+		removeTree(l.enginePath()),
+		removeTree(filepath.Join(l.cache, "clusters")),
 	)
 }
 
@@ -102,13 +112,6 @@ func removeGroups(group string) error {
 	return err
 }
 
-func ignoreGone(err error) error {
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	return err
-}
-
 // removeTree removes a folder, after unmounting what a container's end left
 // mounted below it.
 func removeTree(dir string) error {
@@ -129,5 +132,12 @@ func removeTree(dir string) error {
 			return fmt.Errorf("unmount %s: %w", mount, err)
 		}
 	}
-	return os.RemoveAll(dir)
+	// What is being ended may still write: not empty only for a moment.
+	for range 50 {
+		if err = os.RemoveAll(dir); !errors.Is(err, unix.ENOTEMPTY) {
+			return err
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return err
 }

@@ -36,9 +36,8 @@ func setSysctls() error {
 	)
 }
 
-// sysctlFile holds the machine's own values. It is shared by all labs: the last one
-// to be released puts them back.
-const sysctlFile = runRoot + "/sysctls.json"
+// sysctlFile holds the machine's own values.
+const sysctlFile = runDir + "/sysctls.json"
 
 func rememberSysctls() error {
 	if _, err := os.Stat(sysctlFile); err == nil {
@@ -61,12 +60,8 @@ func rememberSysctls() error {
 	return os.WriteFile(sysctlFile, text, 0o644)
 }
 
-// restoreSysctls puts back what rememberSysctls found, unless another lab is there.
+// restoreSysctls puts back what rememberSysctls found.
 func restoreSysctls() error {
-	others, err := filepath.Glob(runRoot + "/*/boot")
-	if err != nil || len(others) > 0 {
-		return err
-	}
 	text, err := os.ReadFile(sysctlFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -81,7 +76,6 @@ func restoreSysctls() error {
 	for name, value := range values {
 		errs = append(errs, writeSysctl(name, value))
 	}
-	errs = append(errs, os.Remove(sysctlFile))
 	return errors.Join(errs...)
 }
 
