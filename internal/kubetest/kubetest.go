@@ -58,6 +58,13 @@ func (s *Server) Config(tb testing.TB) *rest.Config {
 	return rest.CopyConfig(s.config)
 }
 
+// Kubeconfig returns the path of a file that says how to reach the server as administrator.
+func (s *Server) Kubeconfig(tb testing.TB) string {
+	tb.Helper()
+	s.Config(tb)
+	return s.kubeconfig
+}
+
 // Kubectl runs the real kubectl as administrator and returns what it prints on stdout.
 func (s *Server) Kubectl(tb testing.TB, args ...string) (string, error) {
 	tb.Helper()
