@@ -48,10 +48,11 @@ func (m *Machine) contradicts(msg *heartbeat.Message) bool {
 		return false
 	}
 	if m.committed.id.After(msg.Committed) {
-		return !m.committed.view.Has(msg.HostID)
+		return !m.committed.view.Has(msg.HostID) || m.committed.keys[msg.HostID] != msg.HostKey
 	}
-	// Equal rounds differ where two hosts had the leader's ID.
-	return !msg.View.Has(m.s.HostID)
+	// What this host is a member of, it has promised itself to; else its ID in the view means another host with that ID. Of equal
+	// rounds, too, there are two where hosts have the leader's ID.
+	return !msg.View.Has(m.s.HostID) || msg.Committed.After(m.promise)
 }
 
 // ranksBelow decides which of two groups in contact stands back: the one with the higher leader, else the older round. The rule

@@ -12,6 +12,7 @@ import (
 
 var (
 	seedFlag      = flag.Uint64("convergence.seed", 0, "run only the history of this seed, and print its trace with -v")
+	firstFlag     = flag.Uint64("convergence.first", 1, "seed of the first random history")
 	historiesFlag = flag.Uint64("convergence.histories", 10_000, "number of random histories")
 )
 
@@ -240,12 +241,12 @@ func TestRandomHistories(t *testing.T) {
 		n = min(n, 500)
 	}
 	steps, frames, failed := 0, 0, 0
-	for seed := uint64(1); seed <= n; seed++ {
+	for seed := *firstFlag; seed < *firstFlag+n; seed++ {
 		s := history(seed, knobs{})
 		if err := s.play(); err != nil {
 			t.Errorf("seed %d (%d hosts): %v; replay with -run TestRandomHistories -convergence.seed %d -v", seed, len(s.hosts), err, seed)
 			if failed++; failed >= 10 {
-				t.Fatalf("gave up after %d histories", seed)
+				t.Fatalf("gave up after %d histories", seed-*firstFlag+1)
 			}
 		}
 		steps, frames = steps+s.steps, frames+s.frames

@@ -38,6 +38,8 @@ type round struct {
 	config       uint64
 	table        bucket.Table
 	defaultOwner uint8
+	// keys are the members' host keys.
+	keys [heartbeat.MaxHosts + 1]uint32
 	// outsiders had yielded to the round when it was acknowledged.
 	outsiders heartbeat.Set
 	// since is when the round was proposed here.

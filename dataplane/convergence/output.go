@@ -268,7 +268,7 @@ func (m *Machine) deadline() time.Duration {
 	}
 	for id := range m.rivals {
 		if r := &m.rivals[id]; r.msg != nil {
-			t = min(t, future(m.now, r.heardAt+m.timeout(), r.heardAt+2*m.timeout()))
+			t = min(t, future(m.now, r.heardAt+m.patience(r.msg)))
 		}
 	}
 	if m.leader == m.s.HostID {

@@ -113,8 +113,12 @@ func sameState(a, b *heartbeat.Message) bool {
 // expiry is when a peer counts as lost unless it is heard again. Both sides' timeouts are honoured, for they may differ while
 // a new config spreads, and so is an announced silence.
 func (m *Machine) expiry(p *peer) time.Duration {
-	theirs := time.Duration(max(p.msg.TimeoutMillis, min(p.msg.HoldMillis, maxHoldMillis))) * time.Millisecond
-	return p.heardAt + max(m.timeout(), theirs)
+	return p.heardAt + m.patience(p.msg)
+}
+
+// patience is how long the sender of a heartbeat counts as alive after it.
+func (m *Machine) patience(msg *heartbeat.Message) time.Duration {
+	return max(m.timeout(), time.Duration(max(msg.TimeoutMillis, min(msg.HoldMillis, maxHoldMillis)))*time.Millisecond)
 }
 
 // expire drops peers that fell silent or left, and finds those that hear this host.
@@ -135,7 +139,7 @@ func (m *Machine) expire() {
 		}
 	}
 	for id := range m.rivals {
-		if r := &m.rivals[id]; r.msg != nil && m.now >= r.heardAt+2*m.timeout() {
+		if r := &m.rivals[id]; r.msg != nil && m.now >= r.heardAt+m.patience(r.msg) {
 			*r = rival{}
 		}
 	}
@@ -155,7 +159,7 @@ func (m *Machine) outranks(a, b *heartbeat.Message) bool {
 // noteRival remembers a host whose ID belongs to another.
 func (m *Machine) noteRival(msg *heartbeat.Message) bool {
 	r := &m.rivals[msg.HostID]
-	isNew := r.msg == nil || r.msg.HostKey != msg.HostKey || r.msg.Flags != msg.Flags || m.now >= r.heardAt+m.timeout()
+	isNew := r.msg == nil || r.msg.HostKey != msg.HostKey || r.msg.Flags != msg.Flags || m.now >= r.heardAt+m.patience(r.msg)
 	*r = rival{msg: msg, heardAt: m.now}
 	return isNew
 }
@@ -173,7 +177,7 @@ func (m *Machine) heedRival() {
 	r := &m.rivals[m.s.HostID]
 	was := m.conflicted
 	m.conflicted = false
-	if r.msg == nil || m.now >= r.heardAt+m.timeout() {
+	if r.msg == nil {
 		return
 	}
 	me := &heartbeat.Message{Extension: heartbeat.Extension{HostKey: m.s.HostKey}}

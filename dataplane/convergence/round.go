@@ -112,6 +112,9 @@ func (m *Machine) acknowledge() bool {
 	m.stance = acked
 	m.pending.policy, m.pending.config, m.pending.table, m.pending.defaultOwner = policy, config, a.own, a.defaultOwner
 	m.pending.outsiders = m.mutual &^ m.pending.view
+	for id := range each(m.pending.view) {
+		m.pending.keys[id] = m.known(id).HostKey
+	}
 	if !m.knobs.keepOnAck {
 		m.restrict(&a.own, policy)
 	}

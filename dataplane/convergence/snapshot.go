@@ -65,6 +65,7 @@ type roundSnapshot struct {
 	Config       uint64
 	Table        bucket.Table
 	DefaultOwner uint8
+	Keys         [heartbeat.MaxHosts + 1]uint32
 	Outsiders    heartbeat.Set
 	Since        time.Duration
 }
@@ -160,13 +161,13 @@ func (m *Machine) restorePeers(peers []peerSnapshot) {
 func (r *round) snapshot() roundSnapshot {
 	return roundSnapshot{
 		ID: r.id, View: r.view, Inputs: r.inputs, Result: r.result, Cause: r.cause, Policy: digestOf(r.policy), Config: r.config,
-		Table: r.table, DefaultOwner: r.defaultOwner, Outsiders: r.outsiders, Since: r.since,
+		Table: r.table, DefaultOwner: r.defaultOwner, Keys: r.keys, Outsiders: r.outsiders, Since: r.since,
 	}
 }
 
 func (m *Machine) restoreRound(s roundSnapshot) round {
 	return round{
 		id: s.ID, view: s.View, inputs: s.Inputs, result: s.Result, cause: s.Cause, policy: m.held(s.Policy), config: s.Config,
-		table: s.Table, defaultOwner: s.DefaultOwner, outsiders: s.Outsiders, since: s.Since,
+		table: s.Table, defaultOwner: s.DefaultOwner, keys: s.Keys, outsiders: s.Outsiders, since: s.Since,
 	}
 }
