@@ -10,7 +10,6 @@ import (
 	"sigs.k8s.io/kind/pkg/apis/config/defaults"
 	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
 	"sigs.k8s.io/kind/pkg/cluster"
-	"sigs.k8s.io/kind/pkg/cmd"
 
 	"github.com/kube-wlbs/kube-wlbs/hack/lab"
 )
@@ -18,12 +17,12 @@ import (
 // builtImagePrefix begins the names of images that hack/kubernetes makes.
 const builtImagePrefix = "kube-wlbs.invalid/"
 
-func newProvider(l *lab.Lab) *cluster.Provider {
+func newProvider(l *lab.Lab, options ...cluster.ProviderOption) *cluster.Provider {
 	engine := cluster.ProviderWithDocker()
 	if l.Engine == "podman" {
 		engine = cluster.ProviderWithPodman()
 	}
-	return cluster.NewProvider(engine, cluster.ProviderWithLogger(cmd.NewLogger()))
+	return cluster.NewProvider(append(options, engine)...)
 }
 
 // clusterConfig is one control plane, which also is what a cluster of many has

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sigs.k8s.io/kind/pkg/cluster"
+	"sigs.k8s.io/kind/pkg/cmd"
 
 	"github.com/kube-wlbs/kube-wlbs/hack/lab"
 )
@@ -31,7 +32,7 @@ func up(ctx context.Context, fresh bool) error {
 	if err := prepare(ctx, l); err != nil {
 		return err
 	}
-	provider := newProvider(l)
+	provider := newProvider(l, cluster.ProviderWithLogger(cmd.NewLogger()))
 	existing, err := usableNodes(ctx, l, provider, fresh)
 	if err != nil {
 		return err
