@@ -129,6 +129,18 @@ func (r Report) Failed() []Attempt {
 	return out
 }
 
+// Resent counts the attempts that were answered after their SYN was sent again, which Linux does after a second.
+func (r Report) Resent() int {
+	const nearly = 900 * time.Millisecond
+	n := 0
+	for _, a := range r.Attempts {
+		if a.Error == "" && a.Took > nearly {
+			n++
+		}
+	}
+	return n
+}
+
 // ByHost counts the answers by host.
 func (r Report) ByHost() map[string]int {
 	out := map[string]int{}
