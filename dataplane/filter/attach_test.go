@@ -164,7 +164,7 @@ func (n *node) listen() {
 func (n *node) connect(sport uint16) {
 	n.t.Helper()
 	n.send(segment(sport, flagSYN, 1000, 0))
-	answer := n.receive(5*time.Second, tcpSegment(sport, flagSYN|flagACK))
+	answer := n.receive(15*time.Second, tcpSegment(sport, flagSYN|flagACK))
 	if answer == nil {
 		n.t.Fatal("no SYN-ACK: the SYN did not reach the stack, or the answer did not leave")
 	}
@@ -174,7 +174,7 @@ func (n *node) connect(sport uint16) {
 // await polls until check holds: the tracking program runs some time after send.
 func (n *node) await(what string, check func() bool) {
 	n.t.Helper()
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if check() {
 			return
 		}
@@ -278,7 +278,7 @@ func TestServesClient(t *testing.T) {
 			n.listen()
 			n.send(request(client4, vip4))
 			want := arp{arpReply, testClusterMAC, testClientMAC, vip4, client4}.bytes(testClientMAC, n.config.HostMAC)
-			got := n.receive(5*time.Second, func(f []byte) bool {
+			got := n.receive(15*time.Second, func(f []byte) bool {
 				return binary.BigEndian.Uint16(f[12:]) == etherTypeARP && binary.BigEndian.Uint16(f[20:]) == arpReply
 			})
 			compare(t, want, got)

@@ -71,7 +71,7 @@ type Filter struct {
 	hook     Hook
 	pending  bool // attached programs still use maps of another layout
 
-	leasing  sync.Mutex // orders renewals
+	leasing  sync.Mutex // orders renewals, and guards objects
 	sweeping sync.Mutex // one sweep at a time; taken before mu
 	mu       sync.Mutex
 	compiled *compiled // in force; nil before the first Apply
@@ -168,6 +168,8 @@ func (f *Filter) load(withFilter bool) error {
 			return fmt.Errorf("variable %s: %w", wlbsVarFilterAtIngress, err)
 		}
 	}
+	f.leasing.Lock() // a renewal uses one of the programs
+	defer f.leasing.Unlock()
 	_ = f.objects.Close()
 	f.objects = wlbsObjects{}
 	options := &ebpf.CollectionOptions{MapReplacements: f.maps.byName}
@@ -233,7 +235,11 @@ func (f *Filter) installXDP() error {
 }
 
 // Hook returns XDP or TCX: where the filter stands.
-func (f *Filter) Hook() Hook { return f.hook }
+func (f *Filter) Hook() Hook {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.hook
+}
 
 // Close lets go of the filter, which goes on as it is.
 func (f *Filter) Close() error {

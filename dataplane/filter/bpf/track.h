@@ -6,7 +6,7 @@
 #include "maps.h"
 #include "parse.h"
 
-#define SEEN_GRANULARITY_NS 1000000000ULL
+#define SEEN_GRANULARITY_NS 1000000000LL
 
 static __always_inline void flow_of(struct flow *flow, __u64 client_hi, __u64 client_lo, __be16 client_port,
 				    __u64 vip_hi, __u64 vip_lo, __be16 vip_port)
@@ -60,9 +60,15 @@ static __always_inline void add_flags(struct conn *conn, __u32 flags)
 	__sync_fetch_and_or((__u32 *)&conn->flags, flags);
 }
 
+/* Another CPU may have stamped it a tick after this one read the clock: signed. */
+static __always_inline bool was_silent(const struct conn *conn, __u64 now)
+{
+	return (__s64)(now - conn->seen) > SEEN_GRANULARITY_NS;
+}
+
 static __always_inline void touch(struct conn *conn, __u64 now)
 {
-	if (now - conn->seen > SEEN_GRANULARITY_NS)
+	if (was_silent(conn, now))
 		conn->seen = now;
 }
 
@@ -176,7 +182,7 @@ static __always_inline void track_server_known(struct conn *conn, __u8 tcp_flags
 		return;
 	}
 	/* The server speaks a while after a RST: it did not believe it (RFC 5961). */
-	if ((conn->flags & CONN_RST) && now - conn->seen > SEEN_GRANULARITY_NS)
+	if ((conn->flags & CONN_RST) && was_silent(conn, now))
 		__sync_fetch_and_and((__u32 *)&conn->flags, ~CONN_RST);
 	if (!is_closing(conn))
 		touch(conn, now);
