@@ -91,18 +91,20 @@ next:
 
 // eligible reports whether a peer can be a member under this host's lead.
 func (m *Machine) eligible(p *peer) bool {
-	if p.msg.Flags&notMember != 0 || m.now < p.refusedUntil {
-		return false
-	}
-	return p.msg.Leader == 0 || p.msg.Leader >= m.s.HostID
+	return m.prospect(p) && (p.msg.Leader == 0 || p.msg.Leader >= m.s.HostID)
+}
+
+// prospect reports whether a peer can be a member unless it goes on to follow a lower leader.
+func (m *Machine) prospect(p *peer) bool {
+	return p.msg.Flags&notMember == 0 && m.now >= p.refusedUntil
 }
 
 // bystanders returns the peers that are heard, could be members by their state and policy, and are not in view: some link is
-// missing or not known yet.
+// missing or not known yet, or they have not noticed yet that their leader is gone.
 func (m *Machine) bystanders(view heartbeat.Set, policy uint64) heartbeat.Set {
 	var out heartbeat.Set
 	for id := range each(m.live &^ view) {
-		if p := &m.peers[id]; m.eligible(p) && holds(p.msg, policy) {
+		if p := &m.peers[id]; m.prospect(p) && holds(p.msg, policy) {
 			out = out.With(id)
 		}
 	}

@@ -161,9 +161,10 @@ func (m *Machine) outsidersYielded() bool {
 }
 
 // startBlocked keeps a host that serves nothing from starting beside a group that it hears and that does not hear it: the host may
-// be mute. Where other peers do hear this host, the group is deaf, and is waited for only two timeouts.
+// be mute. Where other peers do hear this host, the group is deaf, and is waited for only two timeouts; where they serve already,
+// it is not waited for at all.
 func (m *Machine) startBlocked() bool {
-	if m.serving {
+	if m.serving || m.anyServing(m.pending.view&m.mutual) {
 		return false
 	}
 	for id := range each(m.servingPeers() &^ m.mutual &^ m.pending.view) {
