@@ -90,7 +90,7 @@ struct conn {
 };
 
 enum counter {
-	COUNTER_NONE, /* frames that are none of our business */
+	COUNTER_NONE,	  /* frames that are none of our business */
 	COUNTER_ADMITTED, /* never counted here: see counters.admitted */
 	COUNTER_REJECTED,
 	COUNTER_INVALID,
