@@ -39,8 +39,8 @@ func (a address) own(label string) bool {
 }
 
 // AddVIPs makes the virtual IPs local addresses of the node, as /32 or /128 on lo. They are added so that the
-// node does not pick them as source of what it sends on its own account: with host scope, or
-// deprecated in IPv6. A virtual IP that lo has already is left as it is.
+// node does not pick them as source of what it sends on its own account: with host scope in IPv4, and in
+// IPv6 as deprecated ones. A virtual IP that lo has already is left as it is.
 func AddVIPs(ctx context.Context, vips []netip.Addr) error {
 	return eachOnLo(ctx, "add", vips, func(lo int, vip netip.Addr, present *address) error {
 		if present != nil {

@@ -11,9 +11,9 @@ import (
 	"net/netip"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -178,18 +178,11 @@ func TestVIPIsNoSourceAddress(t *testing.T) {
 		t.Fatal(err)
 	}
 	for dst, want := range map[string]string{"10.77.0.9": "10.77.0.1", "fd00:77::9": "fd00:77::1"} {
-		deadline := time.Now().Add(5 * time.Second) // fd00:77::1 is tentative at first
-		for {
+		// fd00:77::1 is tentative at first.
+		nstest.Wait(t, fmt.Sprintf("source %s towards %s", want, dst), func() bool {
 			routes, err := netlink.RouteGet(net.ParseIP(dst))
-			if err == nil && routes[0].Src.String() == want {
-				break
-			}
-			if time.Now().After(deadline) {
-				t.Errorf("source towards %s: %v, error %v; want %s", dst, routes, err, want)
-				break
-			}
-			time.Sleep(50 * time.Millisecond)
-		}
+			return err == nil && routes[0].Src.String() == want
+		})
 	}
 }
 
@@ -356,20 +349,15 @@ func TestRemoveFromInterfaceThatIsGone(t *testing.T) {
 // neighbour waits until the kernel at the other end has a neighbour entry with the MAC.
 func neighbour(t *testing.T, link netlink.Link, ip netip.Addr, mac net.HardwareAddr) {
 	t.Helper()
-	var list []netlink.Neigh
-	for range 250 {
-		var err error
-		if list, err = netlink.NeighList(link.Attrs().Index, family(ip)); err != nil {
+	nstest.Wait(t, fmt.Sprintf("neighbour %s at %s", ip, mac), func() bool {
+		list, err := netlink.NeighList(link.Attrs().Index, family(ip))
+		if err != nil {
 			t.Fatal(err)
 		}
-		for _, n := range list {
-			if n.IP.Equal(ip.AsSlice()) && bytes.Equal(n.HardwareAddr, mac) {
-				return
-			}
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	t.Errorf("neighbour %s at %s not learnt: %v", ip, mac, list)
+		return slices.ContainsFunc(list, func(n netlink.Neigh) bool {
+			return n.IP.Equal(ip.AsSlice()) && bytes.Equal(n.HardwareAddr, mac)
+		})
+	})
 }
 
 // A neighbour that knows an old MAC takes the cluster MAC from the announcement.

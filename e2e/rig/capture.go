@@ -35,8 +35,10 @@ type Frame struct {
 	Length int
 }
 
-// Source and Destination are the frame's MAC addresses, EtherType what it carries.
-func (f Frame) Source() net.HardwareAddr      { return net.HardwareAddr(f.Data[6:12]) }
+// Source MAC address of the frame.
+func (f Frame) Source() net.HardwareAddr { return net.HardwareAddr(f.Data[6:12]) }
+
+// Destination MAC address of the frame.
 func (f Frame) Destination() net.HardwareAddr { return net.HardwareAddr(f.Data[0:6]) }
 
 // EtherType of the frame.

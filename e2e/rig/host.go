@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -73,7 +74,7 @@ func (h *Host) StartServer() error {
 }
 
 // StopServer ends the host's workload. Connection requests are then refused.
-func (h *Host) StopServer() error { return h.server.end(syscall.SIGKILL, stopPatience) }
+func (h *Host) StopServer() error { return h.server.end(syscall.SIGKILL) }
 
 // Start starts the host's agent.
 func (h *Host) Start() error {
@@ -90,7 +91,7 @@ func (h *Host) Start() error {
 // AgentLog is the file with all that the host's agents printed.
 func (h *Host) AgentLog() string { return h.path("agent.log") }
 
-// StateDir, Socket and Pins are where the agent keeps its files, answers queries and pins its programs.
+// StateDir is where the agent keeps its files.
 func (h *Host) StateDir() string { return h.path("state") }
 
 // Socket is the path of the agent's query socket.
@@ -108,10 +109,10 @@ func (h *Host) Running() bool { return h.agent != nil && h.agent.Running() }
 func (h *Host) Agent() *Process { return h.agent }
 
 // Stop ends the agent gracefully.
-func (h *Host) Stop() error { return h.agent.end(syscall.SIGTERM, stopPatience) }
+func (h *Host) Stop() error { return h.agent.end(syscall.SIGTERM) }
 
 // Kill ends the agent without a word, as a crash does. Its programs stay attached.
-func (h *Host) Kill() error { return h.agent.end(syscall.SIGKILL, stopPatience) }
+func (h *Host) Kill() error { return h.agent.end(syscall.SIGKILL) }
 
 // Freeze stops the agent in its tracks, as a starved machine or a long pause does; Thaw lets it run again.
 func (h *Host) Freeze() error { return h.agent.signal(syscall.SIGSTOP) }
@@ -179,7 +180,7 @@ func (h *Host) Leave(ctx context.Context) error {
 	hosts := h.rig.Cluster.Spec.Hosts
 	for i := range hosts {
 		if hosts[i].NodeName == h.Name {
-			h.rig.Cluster.Spec.Hosts = append(hosts[:i:i], hosts[i+1:]...)
+			h.rig.Cluster.Spec.Hosts = slices.Delete(hosts, i, i+1)
 			break
 		}
 	}
@@ -199,7 +200,7 @@ func (h *Host) close() error {
 	var errs []error
 	for _, p := range []*Process{h.agent, h.server} {
 		if p != nil && p.Running() {
-			errs = append(errs, p.end(syscall.SIGKILL, stopPatience))
+			errs = append(errs, p.end(syscall.SIGKILL))
 		}
 	}
 	return errors.Join(append(errs, h.NS.close())...)

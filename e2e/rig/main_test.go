@@ -4,7 +4,6 @@ package rig
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -30,21 +29,21 @@ func builtAgent() string {
 }
 
 // need skips the test where the machine lacks something, and fails it where CI=true says that it must not.
-func need(t testing.TB, ok bool, what string) {
-	t.Helper()
+func need(tb testing.TB, ok bool, what string) {
+	tb.Helper()
 	if ok {
 		return
 	}
 	if os.Getenv("CI") == "true" {
-		t.Fatalf("needs %s, and CI=true allows no skip", what)
+		tb.Fatalf("needs %s, and CI=true allows no skip", what)
 	}
-	t.Skipf("needs %s", what)
+	tb.Skipf("needs %s", what)
 }
 
-func needTool(t testing.TB, tool string) {
-	t.Helper()
+func needTool(tb testing.TB, tool string) {
+	tb.Helper()
 	_, err := exec.LookPath(tool)
-	need(t, err == nil, tool)
+	need(tb, err == nil, tool)
 }
 
 // buildAgent builds the agent once for all tests of this process.
@@ -64,89 +63,94 @@ var buildAgent = sync.OnceValues(func() (string, error) {
 var rigs atomic.Int32
 
 // newRig builds a rig without agents.
-func newRig(t testing.TB, hosts int, change func(*wlbsv1alpha1.LoadBalancingCluster)) *Rig {
-	t.Helper()
-	need(t, os.Geteuid() == 0, "root, to make network namespaces")
-	needTool(t, "tc")
-	dir, err := os.MkdirTemp("", "rig")
-	if err != nil {
-		t.Fatal(err)
-	}
+func newRig(tb testing.TB, hosts int, change func(*wlbsv1alpha1.LoadBalancingCluster)) *Rig {
+	tb.Helper()
+	need(tb, os.Geteuid() == 0, "root, to make network namespaces")
+	needTool(tb, "tc")
 	r, err := New(Options{
-		Hosts: hosts, Dir: dir, Change: change,
+		Hosts: hosts, Dir: tb.TempDir(), Change: change,
 		Prefix: fmt.Sprintf("t%x-%d", os.Getpid(), rigs.Add(1)),
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			r.logs(t)
+	tb.Cleanup(func() {
+		if tb.Failed() {
+			r.logs(tb)
 		}
-		if err := errors.Join(r.Close(), os.RemoveAll(dir)); err != nil {
-			t.Error(err)
+		if err := r.Close(); err != nil {
+			tb.Error(err)
 		}
 	})
 	return r
 }
 
 // startRig builds a rig with agents and waits until they have converged.
-func startRig(t testing.TB, hosts int, change func(*wlbsv1alpha1.LoadBalancingCluster)) *Rig {
-	t.Helper()
-	r := newRig(t, hosts, change)
-	r.useAgent(t)
+func startRig(tb testing.TB, hosts int, change func(*wlbsv1alpha1.LoadBalancingCluster)) *Rig {
+	tb.Helper()
+	r := newRig(tb, hosts, change)
+	r.useAgent(tb)
 	if err := r.StartAll(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	r.converged(t, r.Hosts...)
+	r.converged(tb, r.Hosts...)
 	return r
 }
 
-func (r *Rig) useAgent(t testing.TB) {
-	t.Helper()
+func (r *Rig) useAgent(tb testing.TB) {
+	tb.Helper()
 	agent, err := buildAgent()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	r.opts.Agent = agent
 }
 
 // logs prints the end of every agent's log.
-func (r *Rig) logs(t testing.TB) {
+func (r *Rig) logs(tb testing.TB) {
+	tb.Helper()
 	const tail = 3000
 	for _, h := range r.Hosts {
 		content, err := os.ReadFile(h.AgentLog())
 		if err != nil {
 			continue
 		}
-		t.Logf("log of %s:\n%s", h.Name, content[max(0, len(content)-tail):])
+		tb.Logf("log of %s:\n%s", h.Name, content[max(0, len(content)-tail):])
 	}
 }
 
-func soon(t testing.TB, d time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
+func soon(tb testing.TB, d time.Duration) context.Context {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), d)
+	tb.Cleanup(cancel)
 	return ctx
 }
 
-func (r *Rig) converged(t testing.TB, hosts ...*Host) {
-	t.Helper()
-	if err := r.WaitConverged(soon(t, 20*time.Second), hosts...); err != nil {
-		t.Fatal(err)
+func (r *Rig) converged(tb testing.TB, hosts ...*Host) {
+	tb.Helper()
+	if err := r.WaitConverged(soon(tb, 20*time.Second), hosts...); err != nil {
+		tb.Fatal(err)
 	}
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
+// lapse lets what runs go on for a while.
+func lapse(tb testing.TB, d time.Duration) {
+	tb.Helper()
+	if !pause(tb.Context(), d) {
+		tb.Fatal("the test was ended")
+	}
+}
+
+func must(tb testing.TB, err error) {
+	tb.Helper()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
 // none fails the test if an attempt found no answer, with a few of them.
-func none(t testing.TB, failed []Attempt, of int) {
-	t.Helper()
+func none(tb testing.TB, failed []Attempt, of int) {
+	tb.Helper()
 	if len(failed) == 0 {
 		return
 	}
@@ -154,7 +158,7 @@ func none(t testing.TB, failed []Attempt, of int) {
 	for _, a := range failed[:min(5, len(failed))] {
 		fmt.Fprintf(&some, "\n%s port %d at %s: %s", a.Client, a.Port, a.Start.Format("05.000"), a.Error)
 	}
-	t.Errorf("%d of %d attempts failed:%s", len(failed), of, some.String())
+	tb.Errorf("%d of %d attempts failed:%s", len(failed), of, some.String())
 }
 
 func command(name string, args ...string) (string, error) {

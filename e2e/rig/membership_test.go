@@ -3,6 +3,7 @@
 package rig
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -12,19 +13,19 @@ import (
 
 // probing is many clients that keep connecting: what they see is what a change of the cluster costs. They are
 // as patient as a browser is, so that a machine short of processors fails no test.
-func probing(t testing.TB, r *Rig) *Running {
-	t.Helper()
+func probing(tb testing.TB, r *Rig) *Running {
+	tb.Helper()
 	run, err := r.StartLoad(Load{
 		Target: netip.AddrPortFrom(VIP, HTTPPort), Clients: 60, Interval: 100 * time.Millisecond, Timeout: 5 * time.Second,
 	})
-	must(t, err)
+	must(tb, err)
 	return run
 }
 
-func stop(t testing.TB, run *Running) Report {
-	t.Helper()
+func stop(tb testing.TB, run *Running) Report {
+	tb.Helper()
 	report, err := run.Stop()
-	must(t, err)
+	must(tb, err)
 	return report
 }
 
@@ -51,13 +52,13 @@ func crash(t *testing.T, how func(*Host) error) {
 	c, err := r.StartCapture()
 	must(t, err)
 	run := probing(t, r)
-	time.Sleep(2 * time.Second)
+	lapse(t, 2*time.Second)
 	at := time.Now()
 	gone := r.Hosts[1]
 	must(t, how(gone))
 	r.converged(t, r.Hosts[0], r.Hosts[2])
 	t.Logf("the others converged %v after the crash", time.Since(at).Round(time.Millisecond))
-	time.Sleep(3 * time.Second)
+	lapse(t, 3*time.Second)
 	report := stop(t, run)
 	frames, err := c.Stop()
 	must(t, err)
@@ -112,18 +113,18 @@ func TestMuteHostIsExcluded(t *testing.T) {
 	c, err := r.StartCapture()
 	must(t, err)
 	run := probing(t, r)
-	time.Sleep(time.Second)
+	lapse(t, time.Second)
 	mute := r.Hosts[0]
 	must(t, mute.Mute())
 	r.converged(t, r.Hosts[1], r.Hosts[2])
 	must(t, poll(soon(t, 10*time.Second), func() error {
 		is, err := mute.Query(t.Context())
 		if err == nil && is.Status.State != wlbsv1alpha1.HostExcluded {
-			err = errorString("state " + is.Status.State)
+			err = fmt.Errorf("state %s", is.Status.State)
 		}
 		return err
 	}))
-	time.Sleep(2 * time.Second)
+	lapse(t, 2*time.Second)
 	must(t, mute.Unmute())
 	r.converged(t, r.Hosts...)
 	report := stop(t, run)
@@ -140,13 +141,13 @@ func TestMuteHostIsExcluded(t *testing.T) {
 func TestLeaveAndJoinLoseNoConnection(t *testing.T) {
 	r := startRig(t, 3, nil)
 	run := probing(t, r)
-	time.Sleep(time.Second)
+	lapse(t, time.Second)
 	must(t, r.Hosts[1].Stop())
 	r.converged(t, r.Hosts[0], r.Hosts[2])
-	time.Sleep(time.Second)
+	lapse(t, time.Second)
 	must(t, r.Hosts[1].Start())
 	r.converged(t, r.Hosts...)
-	time.Sleep(time.Second)
+	lapse(t, time.Second)
 	report := stop(t, run)
 	none(t, report.Failed(), len(report.Attempts))
 	if got := report.ByHost(); len(got) != 3 {
@@ -175,11 +176,11 @@ func TestDesiredStateStopped(t *testing.T) {
 	must(t, poll(soon(t, 10*time.Second), func() error {
 		is, err := r.Hosts[0].Query(t.Context())
 		if err == nil && is.Status.State != wlbsv1alpha1.HostStopped {
-			err = errorString("state " + is.Status.State)
+			err = fmt.Errorf("state %s", is.Status.State)
 		}
 		return err
 	}))
-	time.Sleep(time.Second)
+	lapse(t, time.Second)
 	r.desired(t, r.Hosts[0], wlbsv1alpha1.HostStateStarted)
 	r.converged(t, r.Hosts...)
 	report := stop(t, run)
@@ -193,15 +194,15 @@ func TestLongConnectionsSurvive(t *testing.T) {
 		Target: netip.AddrPortFrom(VIP, HTTPPort), Clients: 60, Hold: true, Interval: 100 * time.Millisecond, Timeout: 5 * time.Second,
 	})
 	must(t, err)
-	time.Sleep(time.Second)
+	lapse(t, time.Second)
 	// node-b leaves its clients behind with a word, so only those of node-a count here.
 	late := r.Hosts[1]
 	must(t, late.Stop())
 	r.converged(t, r.Hosts[0])
-	time.Sleep(time.Second)
+	lapse(t, time.Second)
 	must(t, late.Start())
 	r.converged(t, r.Hosts...)
-	time.Sleep(time.Second)
+	lapse(t, time.Second)
 	report := stop(t, held)
 
 	home, kept := report.HostOf(), 0
@@ -228,13 +229,13 @@ func TestFrozenAgentIsFenced(t *testing.T) {
 	c, err := r.StartCapture()
 	must(t, err)
 	run := probing(t, r)
-	time.Sleep(time.Second)
+	lapse(t, time.Second)
 	must(t, r.Hosts[1].Freeze())
 	r.converged(t, r.Hosts[0], r.Hosts[2])
-	time.Sleep(time.Second)
+	lapse(t, time.Second)
 	must(t, r.Hosts[1].Thaw())
 	r.converged(t, r.Hosts...)
-	time.Sleep(time.Second)
+	lapse(t, time.Second)
 	report := stop(t, run)
 	frames, err := c.Stop()
 	must(t, err)
@@ -248,13 +249,13 @@ func TestFrozenAgentIsFenced(t *testing.T) {
 func TestCutCable(t *testing.T) {
 	r := startRig(t, 3, nil)
 	run := probing(t, r)
-	time.Sleep(time.Second)
+	lapse(t, time.Second)
 	must(t, r.Hosts[0].Cut())
 	r.converged(t, r.Hosts[1], r.Hosts[2])
 	r.converged(t, r.Hosts[0])
 	must(t, r.Hosts[0].Mend())
 	r.converged(t, r.Hosts...)
-	time.Sleep(time.Second)
+	lapse(t, time.Second)
 	if client, gap := stop(t, run).LongestGap(); gap > maxOutage {
 		t.Errorf("client %s was without an answer for %v", client, gap)
 	}
@@ -267,11 +268,11 @@ func TestRestartKeepsConnections(t *testing.T) {
 		Target: netip.AddrPortFrom(VIP, HTTPPort), Clients: 60, Hold: true, Interval: 100 * time.Millisecond, Timeout: 10 * time.Second,
 	})
 	must(t, err)
-	time.Sleep(time.Second)
+	lapse(t, time.Second)
 	must(t, r.Hosts[1].Kill())
 	must(t, r.Hosts[1].Start())
 	r.converged(t, r.Hosts...)
-	time.Sleep(2 * time.Second)
+	lapse(t, 2*time.Second)
 	report := stop(t, held)
 	none(t, report.Failed(), len(report.Attempts))
 }

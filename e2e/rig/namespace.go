@@ -151,18 +151,18 @@ func (p *Process) signal(s os.Signal) error {
 }
 
 // end sends a signal and waits until the process is gone; one that lingers is killed, and that is an error.
-func (p *Process) end(s os.Signal, patience time.Duration) error {
+func (p *Process) end(s os.Signal) error {
 	if err := p.signal(s); err != nil {
 		return err
 	}
 	select {
 	case <-p.done:
 		return nil
-	case <-time.After(patience):
+	case <-time.After(stopPatience):
 	}
 	_ = p.signal(syscall.SIGKILL)
 	<-p.done
-	return fmt.Errorf("process %d did not end within %v of %v; its log: %s", p.PID(), patience, s, p.log)
+	return fmt.Errorf("process %d did not end within %v of %v; its log: %s", p.PID(), stopPatience, s, p.log)
 }
 
 func linkUp(name string) func() error {

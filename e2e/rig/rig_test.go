@@ -4,6 +4,7 @@ package rig
 
 import (
 	"bytes"
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -69,12 +70,12 @@ func TestGapIsWhatClientsSaw(t *testing.T) {
 		Target: netip.AddrPortFrom(h.Addr, HTTPPort), Clients: 5, Interval: 20 * time.Millisecond, Timeout: 200 * time.Millisecond,
 	})
 	must(t, err)
-	time.Sleep(500 * time.Millisecond)
+	lapse(t, 500*time.Millisecond)
 	must(t, h.Cut())
 	const outage = time.Second
-	time.Sleep(outage)
+	lapse(t, outage)
 	must(t, h.Mend())
-	time.Sleep(time.Second)
+	lapse(t, time.Second)
 	report, err := run.Stop()
 	must(t, err)
 	if _, gap := report.LongestGap(); gap < outage-100*time.Millisecond || gap > outage+time.Second {
@@ -91,7 +92,7 @@ func TestCapture(t *testing.T) {
 	must(t, err)
 	_, err = r.Do(Load{Target: netip.AddrPortFrom(h.Addr, HTTPPort), Clients: 1, Connections: 1, Timeout: 5 * time.Second})
 	must(t, err)
-	time.Sleep(100 * time.Millisecond)
+	lapse(t, 100*time.Millisecond)
 	frames, err := c.Stop()
 	must(t, err)
 	ports := map[string]int{}
@@ -146,16 +147,12 @@ func waitServer(t *testing.T, r *Rig, h *Host) {
 		report, err := r.Do(Load{Target: netip.AddrPortFrom(h.Addr, HTTPPort), Clients: 1, Connections: 1})
 		if err == nil {
 			for _, a := range report.Failed() {
-				err = errorString(a.Error)
+				err = errors.New(a.Error)
 			}
 		}
 		return err
 	}))
 }
-
-type errorString string
-
-func (e errorString) Error() string { return string(e) }
 
 // tshark returns a field of all packets that match a display filter.
 func tshark(t *testing.T, file, filter string, fields ...string) []string {

@@ -22,7 +22,7 @@ func TestQ228942(t *testing.T) {
 	r := startRig(t, 3, nil)
 	run := probing(t, r)
 	defer func() { _ = stop(t, run) }()
-	time.Sleep(time.Second)
+	lapse(t, time.Second)
 	sick := r.Hosts[1]
 	at := time.Now()
 	must(t, sick.StallEgress())
@@ -70,7 +70,7 @@ func TestServiceNotAnswering(t *testing.T) {
 	run := probing(t, r)
 	defer func() { _ = stop(t, run) }()
 	must(t, h.StopServer())
-	time.Sleep(2 * stallWindow())
+	lapse(t, 2*stallWindow())
 	is, err := h.Query(t.Context())
 	must(t, err)
 	if is.Status.Stall != nil {
@@ -103,7 +103,7 @@ func TestIdleAndSlowAreNoStall(t *testing.T) {
 	must(t, err)
 	watch := func(d time.Duration) {
 		t.Helper()
-		for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		for end := time.Now().Add(d); time.Now().Before(end); lapse(t, 100*time.Millisecond) {
 			for _, h := range r.Hosts {
 				is, err := h.Query(t.Context())
 				must(t, err)

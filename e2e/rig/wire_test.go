@@ -52,7 +52,7 @@ func TestHeartbeatsOnTheWire(t *testing.T) {
 	c, err := r.StartCapture()
 	must(t, err)
 	const listen = 3 * time.Second
-	time.Sleep(listen)
+	lapse(t, listen)
 	frames, err := c.Stop()
 	must(t, err)
 	r.neverAsSource(t, frames)
@@ -120,7 +120,7 @@ func TestClientsAreSpread(t *testing.T) {
 	const clients, connections = 120, 3
 	report, err := r.Do(Load{Target: netip.AddrPortFrom(VIP, HTTPPort), Clients: clients, Connections: connections, Interval: 100 * time.Millisecond, Timeout: 5 * time.Second})
 	must(t, err)
-	time.Sleep(200 * time.Millisecond)
+	lapse(t, 200*time.Millisecond)
 	frames, err := c.Stop()
 	must(t, err)
 	none(t, report.Failed(), len(report.Attempts))
