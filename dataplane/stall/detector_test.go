@@ -323,6 +323,20 @@ func TestNoVerdictBeforeAWholeWindow(t *testing.T) {
 	}
 }
 
+// Two looks at a busy queue prove nothing, however far apart.
+func TestTooFewSamples(t *testing.T) {
+	d := NewDetector(Settings{})
+	for i := range uint64(2) {
+		v, _ := d.Observe(Sample{
+			At: time.Duration(i) * DefaultWindow, Answered: 10 * i, SYNACKs: 10 * i,
+			Leaves: []Leaf{{Name: class, Sent: 7, Packets: 3 + 10*i}},
+		})
+		if v.Stalled() {
+			t.Errorf("verdict %+v", v)
+		}
+	}
+}
+
 // Whatever the load and however slow: while every stage makes progress and clients are served, no verdict falls.
 func TestProgressIsNeverAStall(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

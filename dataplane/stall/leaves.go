@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
@@ -21,7 +22,9 @@ func ReadLeaves(ifindex int) ([]Leaf, error) {
 	if err != nil {
 		return nil, err
 	}
-	qdiscs, err := dump(unix.RTM_GETQDISC, unix.RTM_NEWQDISC, 0) // the kernel dumps all interfaces
+	qdiscs, err := dump(unix.RTM_GETQDISC, unix.RTM_NEWQDISC, 0, func(i int) bool {
+		return slices.ContainsFunc(links, func(d device) bool { return d.index == i })
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list queueing disciplines: %w", err)
 	}
@@ -31,11 +34,11 @@ func ReadLeaves(ifindex int) ([]Leaf, error) {
 		if len(own) == 0 {
 			continue
 		}
-		classes, err := dump(unix.RTM_GETTCLASS, unix.RTM_NEWTCLASS, link.index)
+		classes, err := dump(unix.RTM_GETTCLASS, unix.RTM_NEWTCLASS, link.index, func(i int) bool { return i == link.index })
 		if err != nil {
 			return nil, fmt.Errorf("list classes of %s: %w", link.name, err)
 		}
-		out = append(out, leaves(link.name, own, on(link.index, classes))...)
+		out = append(out, leaves(link.name, own, classes)...)
 	}
 	return out, nil
 }
@@ -48,6 +51,13 @@ type device struct {
 
 // lowest returns the interface and all below it. A veth's link is its peer and not below it.
 func lowest(ifindex int) ([]device, error) {
+	top, err := netlink.LinkByIndex(ifindex)
+	if err != nil {
+		return nil, fmt.Errorf("find interface %d: %w", ifindex, err)
+	}
+	if !stacked(top) {
+		return []device{{ifindex, top.Attrs().Name}}, nil
+	}
 	links, err := netlink.LinkList()
 	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
 		return nil, fmt.Errorf("list interfaces: %w", err)
@@ -71,17 +81,29 @@ func lowest(ifindex int) ([]device, error) {
 		attrs := link.Attrs()
 		out = append(out, device{attrs.Index, attrs.Name})
 		todo = append(todo, ports[attrs.Index]...)
-		switch link.Type() {
-		case "vlan", "macvlan", "ipvlan":
-			if attrs.NetNsID < 0 {
-				todo = append(todo, attrs.ParentIndex)
-			}
+		if hasParent(link) {
+			todo = append(todo, attrs.ParentIndex)
 		}
 	}
-	if !seen[ifindex] {
-		return nil, fmt.Errorf("find interface %d: %w", ifindex, unix.ENODEV)
-	}
 	return out, nil
+}
+
+// stacked reports whether other interfaces may be below one. A node with hundreds of pods has as many interfaces,
+// and samples are taken several times a second: they are not listed for nothing.
+func stacked(link netlink.Link) bool {
+	switch link.Type() {
+	case "bond", "bridge", "team", "vrf":
+		return true
+	}
+	return hasParent(link)
+}
+
+func hasParent(link netlink.Link) bool {
+	switch link.Type() {
+	case "vlan", "macvlan", "ipvlan":
+		return link.Attrs().NetNsID < 0 // else the parent is in another namespace
+	}
+	return false
 }
 
 // node is a queueing discipline or a class.
@@ -190,8 +212,9 @@ func qdiscName(dev string, q node) string {
 	return fmt.Sprintf("qdisc %s %x: (%s)", q.kind, q.handle>>16, dev)
 }
 
-// dump lists disciplines or classes with their statistics; it repeats a dump that a change interrupted.
-func dump(request int, reply uint16, ifindex int) ([]node, error) {
+// dump lists disciplines or classes with their statistics, and repeats a dump that a change interrupted. The kernel
+// dumps the disciplines of all interfaces; only those to keep are parsed.
+func dump(request int, reply uint16, ifindex int, keep func(ifindex int) bool) ([]node, error) {
 	const attempts = 5
 	var msgs [][]byte
 	var err error
@@ -205,9 +228,12 @@ func dump(request int, reply uint16, ifindex int) ([]node, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := make([]node, 0, len(msgs))
+	var out []node
 	for _, m := range msgs {
 		msg := nl.DeserializeTcMsg(m)
+		if !keep(int(msg.Ifindex)) {
+			continue
+		}
 		attrs, err := nl.ParseRouteAttr(m[msg.Len():])
 		if err != nil {
 			return nil, err

@@ -3,6 +3,7 @@
 package stall
 
 import (
+	"fmt"
 	"net"
 	"os/exec"
 	"slices"
@@ -245,5 +246,26 @@ func TestMultiQueue(t *testing.T) {
 	want := []string{"transmit queue 0 (eth0)", "transmit queue 1 (eth0)"}
 	if diff := cmp.Diff(want, names(leaves("eth0", qdiscs, classes))); diff != "" {
 		t.Errorf("leaves (-want +got):\n%s", diff)
+	}
+}
+
+// On a node with many pods a sample must stay cheap: it is taken several times a second.
+func BenchmarkReadLeaves(b *testing.B) {
+	nstest.Enter(b)
+	eth0, _ := nstest.Veth(b, "eth0", "x0")
+	for i := range 125 {
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name = fmt.Sprintf("pod%d", i)
+		if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: fmt.Sprintf("peer%d", i)}); err != nil {
+			b.Fatal(err)
+		}
+		nstest.Up(b, attrs.Name)
+		nstest.Up(b, fmt.Sprintf("peer%d", i))
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := ReadLeaves(eth0.Attrs().Index); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
