@@ -48,6 +48,7 @@ test: test-unit test-bpf test-envtest test-rig test-e2e ## All tests (root; from
 
 .PHONY: test-unit
 test-unit: ## Unit tests, the convergence simulation included; no privilege needed
+	@[ "$$(id -u)" != 0 ] || hack/install-packages wire
 	go test $(TEST_FLAGS) $$(go list ./... | grep -vxFf <(go list $(KERNEL_PACKAGES) $(ENVTEST_PACKAGES) $(E2E_PACKAGES)))
 
 .PHONY: test-bpf
@@ -98,8 +99,8 @@ verify: $(BIN)/controller-gen ## Fail if generated files, go.mod, formatting or 
 
 .PHONY: lint
 lint: $(BIN)/golangci-lint ## Linters, those for Kubernetes APIs included
-	$(BIN)/golangci-lint run
-	$(BIN)/golangci-lint run --config .golangci-kal.yml ./api/...
+	$(BIN)/golangci-lint run --allow-parallel-runners
+	$(BIN)/golangci-lint run --allow-parallel-runners --config .golangci-kal.yml ./api/...
 
 .PHONY: lint-fix
 lint-fix: $(BIN)/golangci-lint ## Let linters mend what they can
