@@ -152,10 +152,28 @@ func (s *simulation) disturb() {
 	}
 }
 
+// storm cuts links for about as long as hosts wait for each other, and lets agents sleep that long.
+func (s *simulation) storm() {
+	timeout := s.period * time.Duration(s.tolerance)
+	d := timeout/2 + s.upTo(timeout)
+	a, b := s.any(), s.any()
+	switch s.rng.IntN(4) {
+	case 0:
+		s.cutFor(a, b, d)
+	case 1:
+		s.cutFor(a, b, d)
+		s.cutFor(b, a, d+s.upTo(s.period))
+	case 2:
+		s.partition(d)
+	case 3:
+		s.freeze(a, d)
+	}
+}
+
 func (s *simulation) cutFor(from, to *simHost, d time.Duration) {
 	s.log("cut %d -> %d for %v", from.id, to.id, d)
-	s.cut[from.index][to.index] = true
-	s.at(s.now+d, func() { s.cut[from.index][to.index] = false })
+	s.cut[from.index][to.index]++
+	s.at(s.now+d, func() { s.cut[from.index][to.index]-- })
 }
 
 // partition splits the hosts in two, in both directions or, at times, in one.
@@ -186,11 +204,14 @@ func (s *simulation) settleTime() time.Duration { return 10 * s.period * time.Du
 
 // play runs the history to its end and reports the first violation.
 func (s *simulation) play() error {
-	disturbances := 1 + s.rng.IntN(6)
+	disturbances, pause, disturb := 1+s.rng.IntN(6), 1500*time.Millisecond, s.disturb
+	if s.rng.IntN(10) == 0 {
+		disturbances, pause, disturb = 10+s.rng.IntN(20), 300*time.Millisecond, s.storm
+	}
 	t := time.Second + s.upTo(2*time.Second)
 	for range disturbances {
-		s.at(t, s.disturb)
-		t += s.upTo(1500 * time.Millisecond)
+		s.at(t, disturb)
+		t += s.upTo(pause)
 	}
 	s.run(t)
 	s.rest()
@@ -208,9 +229,6 @@ func (s *simulation) rest() {
 	s.log("rest")
 	s.loss, s.dup = 0, 0
 	s.maxDelay = min(s.maxDelay, 2*time.Millisecond)
-	for i := range s.cut {
-		clear(s.cut[i])
-	}
 	version := s.hosts[0].policy.Generation
 	for _, h := range s.hosts {
 		s.start(h)

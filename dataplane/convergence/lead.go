@@ -135,7 +135,7 @@ func (m *Machine) laggards() Cause {
 	l, lagging := &m.lead, false
 	for id := range each(m.committed.view.Without(m.s.HostID)) {
 		msg := m.peers[id].msg
-		elsewhere := msg.Flags&active != 0 && msg.Round.Leader != m.s.HostID
+		elsewhere := msg.Flags&active != 0 && msg.Round != m.committed.id
 		switch {
 		case elsewhere && msg.Leader == m.s.HostID:
 			return CauseUnknown

@@ -53,13 +53,13 @@ func (m *Machine) settleLeft() {
 // hold announces a silence.
 func (m *Machine) hold(d time.Duration) {
 	m.holdFor = min(d, maxHoldMillis*time.Millisecond)
-	m.holdUntil = m.now + m.holdFor
+	m.holdUntil, m.holdSent = m.now+m.holdFor, false
 	m.nextSend = m.now
 }
 
 // holdReady reports whether all live peers honour the announced hold.
 func (m *Machine) holdReady() bool {
-	if m.holdUntil <= m.now || m.sent == nil || m.sent.HoldMillis == 0 {
+	if m.holdUntil <= m.now || !m.holdSent {
 		return false
 	}
 	for id := range each(m.mutual) {

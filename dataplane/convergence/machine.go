@@ -102,6 +102,7 @@ type Machine struct {
 	// holdUntil is the end of an announced silence; it extends the lease once all peers honour it.
 	holdUntil   time.Duration
 	holdFor     time.Duration
+	holdSent    bool
 	holdGranted bool
 
 	wake     time.Duration
@@ -117,7 +118,6 @@ type knobs struct {
 	endlessLease  bool // let the filter accept for ever
 	commitUnacked bool // commit a proposal at once
 	neverYield    bool // keep serving beside another group
-	anyYield      bool // take a yield to any round for one to the pending round
 	noMask        bool // do not take out what another group accepts
 }
 

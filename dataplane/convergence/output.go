@@ -204,6 +204,7 @@ func (m *Machine) emit() *heartbeat.Message {
 	h.Sequence = m.sequence
 	h.PacketsHandled, h.SYNs, h.Handshakes = m.traffic.PacketsHandled, m.traffic.SYNs, m.traffic.Handshakes
 	m.sent = h
+	m.holdSent = m.holdSent || h.HoldMillis != 0
 	m.priorLease = m.leaseUntil
 	m.lastSend, m.leaseUntil, m.hasSent = m.now, m.now+m.lease(), true
 	m.nextSend = m.now + m.interval()
@@ -219,6 +220,7 @@ func (m *Machine) emit() *heartbeat.Message {
 func (m *Machine) unsent() {
 	m.leaseUntil = min(m.leaseUntil, max(m.priorLease, m.now))
 	m.nextSend = min(m.nextSend, m.now+m.period/4)
+	m.holdSent = false
 }
 
 // interval is the time to the next periodic heartbeat: shorter while a round is under way, so that a lost one costs little.

@@ -150,9 +150,6 @@ func (m *Machine) outsidersYielded() bool {
 	}
 	for id := range each(m.mutual &^ m.pending.view) {
 		msg := m.peers[id].msg
-		if m.knobs.anyYield && msg.Flags&heartbeat.Yielded != 0 {
-			continue
-		}
 		if msg.Round != m.pending.id || msg.Flags&heartbeat.Yielded == 0 || msg.RoundInputs != m.pending.inputs {
 			return false
 		}

@@ -48,7 +48,7 @@ func (s *simulation) timeout() time.Duration { return s.period * time.Duration(s
 func (s *simulation) disconnect(h *simHost, sends, receives bool) {
 	for _, o := range s.hosts {
 		if o != h {
-			s.cut[h.index][o.index], s.cut[o.index][h.index] = sends, receives
+			s.cut[h.index][o.index], s.cut[o.index][h.index] = boolToInt(sends), boolToInt(receives)
 		}
 	}
 }
@@ -270,12 +270,12 @@ func TestDeafHost(t *testing.T) {
 func TestOneWayLinkOfTwo(t *testing.T) {
 	for from := range 2 {
 		s := cluster(t, 2)
-		s.cut[from][1-from] = true
+		s.cut[from][1-from] = 1
 		s.run(s.now + 3*s.timeout())
 		if a, b := s.accepts(s.hosts[0], 1), s.accepts(s.hosts[1], 1); a&b != 0 || a|b != bucket.All {
 			t.Errorf("host %d mute to the other: %v and %v accept", from+1, a, b)
 		}
-		s.cut[from][1-from] = false
+		s.cut[from][1-from] = 0
 		s.settle(t)
 	}
 }
@@ -283,7 +283,7 @@ func TestOneWayLinkOfTwo(t *testing.T) {
 // Of two hosts that do not hear each other but share a peer, one stands back.
 func TestLinkBetweenTwo(t *testing.T) {
 	s := cluster(t, 3)
-	s.cut[0][2], s.cut[2][0] = true, true
+	s.cut[0][2], s.cut[2][0] = 1, 1
 	s.run(s.now + 3*s.timeout())
 	if h := s.hosts[2]; h.view.State != StateExcluded || h.filter.LeaseUntil != 0 {
 		t.Errorf("host 3 is %v", h.view.State)
@@ -291,7 +291,7 @@ func TestLinkBetweenTwo(t *testing.T) {
 	if a, b := s.accepts(s.hosts[0], 1), s.accepts(s.hosts[1], 1); a|b != bucket.All {
 		t.Errorf("%v and %v accept", a, b)
 	}
-	s.cut[0][2], s.cut[2][0] = false, false
+	s.cut[0][2], s.cut[2][0] = 0, 0
 	s.settle(t)
 }
 
@@ -300,7 +300,7 @@ func TestQ197863PartitionMerge(t *testing.T) {
 	s := cluster(t, 4)
 	for _, a := range s.hosts {
 		for _, b := range s.hosts {
-			s.cut[a.index][b.index] = (a.id <= 2) != (b.id <= 2)
+			s.cut[a.index][b.index] = boolToInt((a.id <= 2) != (b.id <= 2))
 		}
 	}
 	s.run(s.now + 3*s.timeout())

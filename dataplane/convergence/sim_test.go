@@ -30,7 +30,7 @@ type simulation struct {
 	loss, dup float64
 	minDelay  time.Duration
 	maxDelay  time.Duration
-	cut       [][]bool // cut[from][to]
+	cut       [][]int // cut[from][to] counts what cuts the link
 	steps     int
 	frames    int
 	failure   error
@@ -133,9 +133,9 @@ func newSimulation(seed uint64, hosts int) *simulation {
 		seed: seed, rng: rand.New(rand.NewPCG(seed, 0x5EED)), period: 200 * time.Millisecond, tolerance: 5,
 		minDelay: 50 * time.Microsecond, maxDelay: time.Millisecond, outcome: digestSeed,
 	}
-	s.cut = make([][]bool, hosts)
+	s.cut = make([][]int, hosts)
 	for i := range hosts {
-		s.cut[i] = make([]bool, hosts)
+		s.cut[i] = make([]int, hosts)
 		s.hosts = append(s.hosts, &simHost{
 			index: i, id: uint8(i + 1), key: uint32(1000 + i), rate: 1, policy: testPolicy(1), desired: Started, heard: make([]hearing, hosts),
 			offset: time.Duration(s.rng.Int64N(int64(time.Hour))),
@@ -339,7 +339,7 @@ func (s *simulation) send(h *simHost, msg *heartbeat.Message) {
 			list(msg.Heard), list(msg.View), msg.Committed, msg.Round, list(msg.RoundView), msg.Flags)
 	}
 	for _, o := range s.hosts {
-		if o == h || s.cut[h.index][o.index] || s.loss > 0 && s.rng.Float64() < s.loss {
+		if o == h || s.cut[h.index][o.index] > 0 || s.loss > 0 && s.rng.Float64() < s.loss {
 			continue
 		}
 		copies := 1
