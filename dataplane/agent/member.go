@@ -141,7 +141,7 @@ func (m *member) loop(ctx context.Context, receiver <-chan error) error {
 		case <-sample.C:
 			err = m.sample(ctx)
 		case <-announce.C:
-			m.announce()
+			m.upkeep(ctx)
 		}
 		if err != nil {
 			return err
@@ -258,6 +258,14 @@ func (m *member) send(message *heartbeat.Message) bool {
 		return false
 	}
 	return true
+}
+
+// upkeep puts right what others on the node or the segment may have undone.
+func (m *member) upkeep(ctx context.Context) {
+	if err := m.node.setVIPs(ctx, m.node.vips); err != nil {
+		m.log.Error("Virtual IPs not checked", "error", err)
+	}
+	m.announce()
 }
 
 func (m *member) announce() {

@@ -75,11 +75,9 @@ func (n *node) join(ctx context.Context, p *plan) error {
 	return nil
 }
 
-// setVIPs makes exactly these addresses local; those of an earlier config go.
+// setVIPs makes exactly these addresses local; those of an earlier config go. It looks every time: what an
+// earlier agent made local is gone after a reboot, and others configure lo too.
 func (n *node) setVIPs(ctx context.Context, vips []netip.Addr) error {
-	if slices.Equal(n.vips, vips) {
-		return nil
-	}
 	gone := slices.DeleteFunc(slices.Clone(n.vips), func(a netip.Addr) bool { return slices.Contains(vips, a) })
 	if err := errors.Join(hostnet.AddVIPs(ctx, vips), hostnet.RemoveVIPs(ctx, gone)); err != nil {
 		return err
