@@ -44,6 +44,9 @@ func TestYieldIsToOneRound(t *testing.T) {
 	s.stop(b, true)
 	s.start(b) // holds other rules now, so that host 1 converges without it
 	s.run(s.now + 2*s.period)
+	a.policy.Slots[0].Weight = 100
+	s.step(a, Offer{Policy: a.policy}) // a round that host 2 hears
+	s.run(s.now + s.period)
 	yielded := *a.m.peers[2].msg
 	if yielded.Flags&heartbeat.Yielded == 0 || a.view.Committed != heartbeat.SetOf(1) {
 		t.Fatalf("host 2 did not yield: %010b", yielded.Flags)
