@@ -5,10 +5,12 @@ package filter
 import (
 	"encoding/binary"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -41,10 +43,6 @@ func newNode(t *testing.T) *node {
 		t.Fatal(err)
 	}
 	nstest.Address(t, lo, vip4.String()+"/32")
-	neighbour := &netlink.Neigh{LinkIndex: inside.Attrs().Index, IP: client4.AsSlice(), HardwareAddr: testClientMAC, State: netlink.NUD_PERMANENT}
-	if err := netlink.NeighSet(neighbour); err != nil {
-		t.Fatal(err)
-	}
 	n := &node{t: t, link: inside, config: Config{
 		Ifindex:        inside.Attrs().Index,
 		PinPath:        filepath.Join(mountBPF(t), "web"),
@@ -52,12 +50,20 @@ func newNode(t *testing.T) *node {
 		ClusterMAC:     testClusterMAC,
 		HostMAC:        inside.Attrs().HardwareAddr,
 	}}
+	if err := netlink.NeighSet(n.neighbour()); err != nil {
+		t.Fatal(err)
+	}
 	n.client, err = packet.Listen(&net.Interface{Index: outside.Attrs().Index, Name: "client"}, packet.Raw, unix.ETH_P_ALL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = n.client.Close() })
 	return n
+}
+
+// neighbour is the client as the host's kernel knows it, since nobody answers for it.
+func (n *node) neighbour() *netlink.Neigh {
+	return &netlink.Neigh{LinkIndex: n.config.Ifindex, IP: client4.AsSlice(), HardwareAddr: testClientMAC, State: netlink.NUD_PERMANENT}
 }
 
 func mountBPF(t *testing.T) string {
@@ -300,6 +306,105 @@ func TestServesClient(t *testing.T) {
 			}
 		})
 	}
+}
+
+// inClientNamespace moves the client's end of the pair to a namespace of its own, and runs
+// do in a goroutine there.
+func (n *node) inClientNamespace(do func() error) <-chan error {
+	n.t.Helper()
+	ready, result := make(chan error), make(chan error, 1)
+	var thread int
+	go func() {
+		// The thread is never unlocked: it ends with the goroutine, and its namespace with it.
+		runtime.LockOSThread()
+		thread = unix.Gettid()
+		err := unix.Unshare(unix.CLONE_NEWNET)
+		ready <- err
+		if err == nil {
+			err = <-ready // the interface is there
+		}
+		if err == nil {
+			err = do()
+		}
+		result <- err
+	}()
+	if err := <-ready; err != nil {
+		n.t.Fatal(err)
+	}
+	outside, err := netlink.LinkByName("client")
+	if err == nil {
+		err = netlink.LinkSetNsPid(outside, thread)
+	}
+	ready <- err
+	return result
+}
+
+// A Linux client of its own resolves the virtual IP, connects and uploads. Its segments come
+// in bunches that GSO and GRO keep together, mostly outside of an skb's linear part.
+func TestServesLinuxClient(t *testing.T) {
+	const size = 8 << 20
+	for _, hook := range []Hook{XDP, TCX} {
+		t.Run(hook.String(), func(t *testing.T) {
+			n := newNode(t)
+			if err := netlink.NeighDel(n.neighbour()); err != nil {
+				t.Fatal(err)
+			}
+			f := n.serve(func(c *Config) { c.Hook = hook })
+			l, err := net.Listen("tcp4", vip4.String()+":80")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = l.Close() }()
+			uploaded := n.inClientNamespace(func() error { return upload(size) })
+			server, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := io.Copy(io.Discard, server)
+			if err := errors.Join(err, server.Close(), <-uploaded); err != nil {
+				t.Fatal(err)
+			}
+			c, err := f.Counters()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != size || c.Invalid+c.Rejected > 0 || c.HandshakesCompleted != 1 {
+				t.Errorf("%d octets came; %+v", got, c)
+			}
+			if c.Delivered < size/1500 || c.Delivered > c.Admitted {
+				t.Errorf("admitted %d and delivered %d segments of 1500 octets at most", c.Admitted, c.Delivered)
+			}
+			n.await("both FINs are seen", func() bool {
+				connections, err := f.Connections(Now())
+				if err != nil {
+					t.Fatal(err)
+				}
+				return connections.Count == 1 && connections.Idle == allIdle()
+			})
+		})
+	}
+}
+
+// upload runs in the client's namespace.
+func upload(size int) error {
+	l, err := netlink.LinkByName("client")
+	if err != nil {
+		return err
+	}
+	addr, err := netlink.ParseAddr(client4.String() + "/24")
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(netlink.AddrAdd(l, addr), netlink.LinkSetUp(l)); err != nil {
+		return err
+	}
+	dialer := net.Dialer{Timeout: 30 * time.Second}
+	conn, err := dialer.Dial("tcp4", vip4.String()+":80")
+	if err != nil {
+		return err
+	}
+	_, err = conn.Write(make([]byte, size))
+	return errors.Join(err, conn.Close())
 }
 
 func TestReopenKeepsEverything(t *testing.T) {

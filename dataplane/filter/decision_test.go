@@ -297,24 +297,33 @@ func TestIPv6Extensions(t *testing.T) {
 	}
 	ah := make([]byte, 24)
 	ah[0], ah[1] = tcpProtocol, 4 // in units of 4 octets, less 2
+	// Headers beyond the payload length, in what then is padding of the Ethernet frame.
+	padding := func(length byte) func([]byte) {
+		return func(f []byte) { f[18], f[19] = 0, length }
+	}
+	later := []byte{tcpProtocol, 0, 1, 0, 0, 0, 0, 0}
 	for name, row := range map[string]struct {
 		first      uint8
 		extensions []byte
 		want       outcome
+		mutate     func([]byte)
 	}{
-		"hop-by-hop":            {hopByHop, header(tcpProtocol, 0), admitted},
-		"routing of 24 octets":  {routing, header(tcpProtocol, 2), admitted},
-		"authentication":        {authentication, ah, admitted},
-		"six of them":           {destination, chain(6), admitted},
-		"seven of them":         {destination, chain(7), invalid},
-		"longer than the frame": {destination, append([]byte{tcpProtocol, 200}, make([]byte, 6)...), invalid},
+		"hop-by-hop":                         {hopByHop, header(tcpProtocol, 0), admitted, nil},
+		"routing of 24 octets":               {routing, header(tcpProtocol, 2), admitted, nil},
+		"authentication":                     {authentication, ah, admitted, nil},
+		"six of them":                        {destination, chain(6), admitted, nil},
+		"seven of them":                      {destination, chain(7), invalid, nil},
+		"longer than the frame":              {destination, append([]byte{tcpProtocol, 200}, make([]byte, 6)...), invalid, nil},
+		"ends in padding":                    {destination, header(tcpProtocol, 1), invalid, padding(12)},
+		"later fragment's header in padding": {44, later, invalid, padding(4)},
+		"transport header in padding":        {destination, header(tcpProtocol, 0), invalid, padding(8)},
 	} {
 		for _, r := range rigs {
 			t.Run(name+"/"+r.hook.String(), func(t *testing.T) {
 				r.t = t
 				client := netip.AddrPortFrom(client6, 40000)
 				r.apply(tableOf(Slot{Own: mine(client, AffinityNone)}))
-				p := packetSpec{src: client6, dst: vip6, sport: 40000, dport: 80, flags: flagSYN, firstNext: row.first, extensions: row.extensions}
+				p := packetSpec{src: client6, dst: vip6, sport: 40000, dport: 80, flags: flagSYN, firstNext: row.first, extensions: row.extensions, mutate: row.mutate}
 				if got := r.outcome(p.bytes()); got != row.want {
 					t.Errorf("%s, want %s", got, row.want)
 				}

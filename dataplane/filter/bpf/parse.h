@@ -147,9 +147,7 @@ static __always_inline enum kind parse_tcp(const struct frame *f, struct packet 
 	struct tcphdr *tcp = l4;
 	__u8 flags;
 
-	if ((void *)(tcp + 1) > f->end || length < sizeof(*tcp))
-		return KIND_INVALID;
-	if (tcp->doff < 5 || tcp->doff * 4 > length)
+	if ((void *)(tcp + 1) > f->end || tcp->doff < 5 || tcp->doff * 4 > length)
 		return KIND_INVALID;
 	flags = ((__u8 *)tcp)[13];
 	if (!(flags & (TCP_SYN | TCP_ACK | TCP_FIN | TCP_RST)))
