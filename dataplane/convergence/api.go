@@ -228,12 +228,12 @@ type View struct {
 	Committed heartbeat.Set
 	// Heard are the peers from whom heartbeats come, whether they hear this host or not.
 	Heard heartbeat.Set
-	// Default is the default host: the member that owns the default slot, 0 if none does.
+	// Default is the default host: the member that owns the default slot, 0 if none does or this host takes no part.
 	Default uint8
 	// Epoch is the number of the round in force, and Leader who led it.
 	Epoch  uint32
 	Leader uint8
-	// Own are the buckets this host owns by that round; Decision.Accept may be less during a round.
+	// Own are the buckets this host owns by that round, none while it is excluded; Decision.Accept may be less during a round.
 	Own bucket.Table
 	// Cause, Started and Finished describe the last convergence on the clock of Step; Finished is 0 while it runs.
 	Cause             Cause

@@ -41,7 +41,7 @@ func (m *Machine) compose() {
 	m.composePolicy(h)
 	h.Flags = m.flags()
 	h.Cause = uint8(m.cause())
-	h.DefaultHost = m.committed.defaultOwner
+	h.DefaultHost = m.defaultHost()
 	h.TimeoutMillis = uint32(m.timeout() / time.Millisecond)
 	h.HoldMillis = 0
 	if m.holdUntil > m.now {

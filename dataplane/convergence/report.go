@@ -146,11 +146,14 @@ func (r *reporter) update(m *Machine) {
 	r.updateConflicts(m)
 	v := View{
 		State: state, Members: m.mutual.With(m.s.HostID), Committed: m.committed.view, Heard: m.live,
-		Default: m.committed.defaultOwner, Epoch: m.committed.id.Number, Leader: m.leader, Own: m.committed.table,
+		Default: m.defaultHost(), Epoch: m.committed.id.Number, Leader: m.leader,
 		Cause: r.cause, Started: r.started, Finished: r.finished, Convergences: r.count, Conflicts: r.conflicts,
 	}
 	if m.left {
 		v.Members = heartbeat.SetOf(m.s.HostID)
+	}
+	if m.serving {
+		v.Own = m.committed.table
 	}
 	if m.inForce != nil {
 		v.PolicyInForce = m.inForce.Generation
@@ -164,6 +167,14 @@ func (r *reporter) update(m *Machine) {
 	if !sameView(r.view, &v) {
 		r.view, r.changed = &v, true
 	}
+}
+
+// defaultHost returns the owner of the default slot, 0 if this host does not take part.
+func (m *Machine) defaultHost() uint8 {
+	if !m.serving {
+		return 0
+	}
+	return m.committed.defaultOwner
 }
 
 // reason returns why the host is not converged, as far as it knows.

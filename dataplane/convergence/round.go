@@ -28,6 +28,10 @@ func (m *Machine) yield() bool {
 	}
 	if m.serving {
 		m.suspended = true
+		if !m.leaving() {
+			m.report.transition(TransitionExcluded, m.s.HostID, "makes way for %s under leader %d, who converge without this host",
+				list(m.peers[best].msg.RoundView), m.peers[best].msg.Round.Leader)
+		}
 	}
 	m.release()
 	m.promise, m.stance = m.peers[best].msg.Round, yielded
