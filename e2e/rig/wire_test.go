@@ -20,14 +20,14 @@ const (
 	heartbeatLength = 14 + 1496
 )
 
-func clusterMAC() net.HardwareAddr { return wlbsv1alpha1.ClusterMAC(wlbsv1alpha1.ModeMulticast, VIP) }
+func (r *Rig) clusterMAC() net.HardwareAddr { return wlbsv1alpha1.ClusterMAC(r.Cluster.Spec.Mode, VIP) }
 
 // neverAsSource fails the test if a frame has the cluster MAC as source, or a source that is not its port's host's, or if
 // the bridge has learned the cluster MAC: a switch that did would send all traffic to one port (KB Q193602).
 func (r *Rig) neverAsSource(t *testing.T, frames []Frame) {
 	t.Helper()
 	for _, f := range frames {
-		if bytes.Equal(f.Source(), clusterMAC()) {
+		if bytes.Equal(f.Source(), r.clusterMAC()) {
 			t.Fatalf("a frame of type %#04x from %s has the cluster MAC as source", f.EtherType(), f.Port)
 		}
 		for _, h := range r.Hosts {
@@ -39,7 +39,7 @@ func (r *Rig) neverAsSource(t *testing.T, frames []Frame) {
 	fdb, err := r.FDB()
 	must(t, err)
 	for port, macs := range fdb {
-		if slices.ContainsFunc(macs, func(m net.HardwareAddr) bool { return bytes.Equal(m, clusterMAC()) }) {
+		if slices.ContainsFunc(macs, func(m net.HardwareAddr) bool { return bytes.Equal(m, r.clusterMAC()) }) {
 			t.Errorf("the bridge learned the cluster MAC at %s", port)
 		}
 	}
@@ -63,8 +63,8 @@ func TestHeartbeatsOnTheWire(t *testing.T) {
 			continue
 		}
 		sent[f.Port]++
-		if f.Length != heartbeatLength || !bytes.Equal(f.Destination(), clusterMAC()) {
-			t.Errorf("heartbeat of %d bytes to %s, want %d to %s", f.Length, f.Destination(), heartbeatLength, clusterMAC())
+		if f.Length != heartbeatLength || !bytes.Equal(f.Destination(), r.clusterMAC()) {
+			t.Errorf("heartbeat of %d bytes to %s, want %d to %s", f.Length, f.Destination(), heartbeatLength, r.clusterMAC())
 		}
 	}
 	var defaults wlbsv1alpha1.Heartbeat
@@ -146,6 +146,32 @@ func TestClientsAreSpread(t *testing.T) {
 		if len(hosts) != 1 {
 			t.Errorf("%s was accepted by %v", client, hosts)
 		}
+	}
+}
+
+// All modes spread clients, and in none does the switch learn the cluster MAC.
+func TestModes(t *testing.T) {
+	for _, mode := range []wlbsv1alpha1.Mode{wlbsv1alpha1.ModeUnicast, wlbsv1alpha1.ModeMulticast, wlbsv1alpha1.ModeIGMPMulticast} {
+		t.Run(string(mode), func(t *testing.T) {
+			r := startRig(t, 2, func(c *wlbsv1alpha1.LoadBalancingCluster) { c.Spec.Mode = mode })
+			c, err := r.StartCapture()
+			must(t, err)
+			report, err := r.Do(Load{Target: netip.AddrPortFrom(VIP, HTTPPort), Clients: 60, Connections: 1, Timeout: 5 * time.Second})
+			must(t, err)
+			frames, err := c.Stop()
+			must(t, err)
+			none(t, report.Failed(), len(report.Attempts))
+			if got := report.ByHost(); len(got) != 2 {
+				t.Errorf("answers by host: %v, want both", got)
+			}
+			r.onceAccepted(t, frames)
+			must(t, r.Hosts[1].Stop())
+			left, err := r.Hosts[1].Leftovers()
+			must(t, err)
+			if len(left) > 0 {
+				t.Errorf("leftovers: %v", left)
+			}
+		})
 	}
 }
 
