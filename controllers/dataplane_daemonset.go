@@ -31,9 +31,10 @@ const (
 )
 
 // agentCapabilities are all that an agent has: NET_ADMIN for addresses, MAC filters and the attachment of programs, NET_RAW
-// for heartbeats and announcements over AF_PACKET, BPF and PERFMON to load programs that read packets through BTF.
+// for heartbeats and announcements over AF_PACKET, BPF and PERFMON to load programs that read packets through BTF, SYS_NICE
+// so that heartbeats are in time on a busy node (Microsoft KB829701).
 func agentCapabilities() []corev1.Capability {
-	return []corev1.Capability{"NET_ADMIN", "NET_RAW", "BPF", "PERFMON"}
+	return []corev1.Capability{"NET_ADMIN", "NET_RAW", "BPF", "PERFMON", "SYS_NICE"}
 }
 
 func agentLabels(cluster string) map[string]string {

@@ -23,7 +23,7 @@ func TestAgentPrivileges(t *testing.T) {
 		t.Errorf("privileges: %+v", security)
 	}
 	if !slices.Equal(security.Capabilities.Drop, []corev1.Capability{"ALL"}) ||
-		!slices.Equal(security.Capabilities.Add, []corev1.Capability{"NET_ADMIN", "NET_RAW", "BPF", "PERFMON"}) {
+		!slices.Equal(security.Capabilities.Add, []corev1.Capability{"NET_ADMIN", "NET_RAW", "BPF", "PERFMON", "SYS_NICE"}) {
 		t.Errorf("capabilities: %+v", security.Capabilities)
 	}
 	var paths []string

@@ -48,6 +48,9 @@ type Config struct {
 
 // Run serves until ctx ends. It returns an error only if it cannot serve at all.
 func Run(ctx context.Context, config Config) error {
+	if err := raisePriority(); err != nil {
+		config.Log.Warn("Heartbeats may be late on a busy node; the agent needs CAP_SYS_NICE", "error", err)
+	}
 	a := &agent{Config: config, state: stateFile{dir: config.StateDir}, updates: make(chan Desired, 1)}
 	// What carries the agent's words ends after the agent: its last ones matter.
 	outer, stopOuter := context.WithCancel(context.WithoutCancel(ctx))

@@ -312,5 +312,5 @@ func (m *member) sample(ctx context.Context) error {
 // report passes the host's state on to the socket and the sink, which write what is news.
 func (m *member) report() {
 	status := m.reporter.build(m)
-	m.agent.publish(status)
+	m.agent.publish(m.offered.source.Host, status)
 }

@@ -14,16 +14,16 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/internal/words"
 )
 
-// publish passes a status on to those who read it. It must not be changed afterwards.
-func (a *agent) publish(status *v1alpha1.LoadBalancingHostStatus) {
+// publish passes the status of a host on to those who read it. It must not be changed afterwards.
+func (a *agent) publish(host *v1alpha1.LoadBalancingHost, status *v1alpha1.LoadBalancingHostStatus) {
 	if a.Sink != nil {
 		a.Sink.Report(status)
 	}
 	if a.Socket != nil {
 		a.Socket.Publish(&v1alpha1.LoadBalancingHost{
 			TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "LoadBalancingHost"},
-			ObjectMeta: metav1.ObjectMeta{Name: a.desired.Host.Name, Generation: a.desired.Host.Generation},
-			Spec:       a.desired.Host.Spec,
+			ObjectMeta: metav1.ObjectMeta{Name: host.Name, Generation: host.Generation},
+			Spec:       host.Spec,
 			Status:     *status,
 		})
 	}
@@ -56,5 +56,5 @@ func (a *agent) reportFailure(err error) {
 			Type: kind, Status: metav1.ConditionFalse, Reason: reason, Message: err.Error(), ObservedGeneration: generation,
 		})
 	}
-	a.publish(s.DeepCopy())
+	a.publish(a.desired.Host, s.DeepCopy())
 }

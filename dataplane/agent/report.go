@@ -35,7 +35,7 @@ type reporter struct {
 
 func (r *reporter) build(m *member) *v1alpha1.LoadBalancingHostStatus {
 	view, s := m.out.View, r.status
-	hostGeneration := m.agent.desired.Host.Generation
+	hostGeneration := m.offered.source.Host.Generation
 	inForce := m.inForce
 	if inForce == nil {
 		inForce = m.offered
