@@ -105,8 +105,13 @@ static __always_inline int ingress_arp(struct __sk_buff *skb, const struct frame
 		return TCX_NEXT;
 	if (is_vip_v4(policy, arp->sender_ip) && !is_cluster_mac(arp->sender_mac))
 		count(COUNTER_RESOLUTION_CONFLICT);
-	if (arp->op != bpf_htons(ARPOP_REQUEST) || !is_vip_v4(policy, arp->target_ip))
+	if (arp->op != bpf_htons(ARPOP_REQUEST) || !is_vip_v4(policy, arp->target_ip)) {
+		/* The answer to a request of ours, which egress_arp rewrote: OTHERHOST in
+		 * Unicast mode, and arp_rcv throws it away. */
+		if (is_cluster_mac(((struct ethhdr *)f->data)->h_dest))
+			bpf_skb_change_type(skb, 0 /* PACKET_HOST */);
 		return TCX_NEXT;
+	}
 	if (__builtin_memcmp(arp->sender_ip, arp->target_ip, 4) == 0)
 		return TCX_DROP; /* an announcement */
 	count(COUNTER_RESOLUTION_ASKED);
