@@ -37,7 +37,7 @@ func (l *Lab) Prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := dropStateOfEarlierBoot(); err != nil {
+	if err := dropStateOfEarlierBoot(ctx); err != nil {
 		return err
 	}
 	if err := setSysctls(); err != nil {
@@ -155,7 +155,7 @@ func (l *Lab) writeEngineConfig() error {
 // dropStateOfEarlierBoot removes the engine's run-time state when it is not of
 // this boot. Podman takes its absence for a reboot, and would else believe, where
 // /run outlives one, that containers run.
-func dropStateOfEarlierBoot() error {
+func dropStateOfEarlierBoot(ctx context.Context) error {
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return err
@@ -165,7 +165,7 @@ func dropStateOfEarlierBoot() error {
 		return nil
 	}
 	for _, dir := range []string{"libpod", "storage"} {
-		if err := removeTree(filepath.Join(runDir, dir)); err != nil {
+		if err := removeTree(ctx, filepath.Join(runDir, dir)); err != nil {
 			return err
 		}
 	}

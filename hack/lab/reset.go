@@ -34,7 +34,7 @@ func (l *Lab) release(ctx context.Context) error {
 		dropStaleNames(ctx),
 		removeNamespace(ctx),
 		restoreSysctls(),
-		removeTree(runDir),
+		removeTree(ctx, runDir),
 	)
 }
 
@@ -47,8 +47,8 @@ func (l *Lab) Reset(ctx context.Context) error {
 	return errors.Join(
 		l.endContainers(),
 		l.release(ctx),
-		removeTree(l.enginePath()),
-		removeTree(filepath.Join(l.cache, "clusters")),
+		removeTree(ctx, l.enginePath()),
+		removeTree(ctx, filepath.Join(l.cache, "clusters")),
 	)
 }
 
@@ -114,7 +114,7 @@ func removeGroups(group string) error {
 
 // removeTree removes a folder, after unmounting what a container's end left
 // mounted below it.
-func removeTree(dir string) error {
+func removeTree(ctx context.Context, dir string) error {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return err
@@ -137,7 +137,11 @@ func removeTree(dir string) error {
 		if err = os.RemoveAll(dir); !errors.Is(err, unix.ENOTEMPTY) {
 			return err
 		}
-		time.Sleep(100 * time.Millisecond)
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
 	}
 	return err
 }
