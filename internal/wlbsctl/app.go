@@ -68,7 +68,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{code: ExitUsage, err: err} })
 	a.addKubeFlags(root.PersistentFlags())
 	root.AddGroup(&cobra.Group{ID: "read", Title: "See:"}, &cobra.Group{ID: "control", Title: "Control:"})
-	for _, cmd := range []*cobra.Command{a.queryCommand(), a.displayCommand(), a.paramsCommand(), a.queryportCommand(), a.ip2macCommand()} {
+	for _, cmd := range []*cobra.Command{a.queryCommand(), a.displayCommand(), a.paramsCommand(), a.queryportCommand(), a.ip2macCommand(), a.topCommand()} {
 		cmd.GroupID = "read"
 		root.AddCommand(cmd)
 	}
