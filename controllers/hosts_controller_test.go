@@ -314,3 +314,50 @@ func TestAgentsOfClusterWithoutHostsAreRemoved(t *testing.T) {
 	c.waitForAgents(t, "nohosts")
 	c.waitForCondition(t, "nohosts", v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonNoHosts)
 }
+
+// With a cluster that was removed by force its agents went too, so nobody else would let the hosts go.
+func TestHostsOfClusterRemovedByForce(t *testing.T) {
+	c := start(t, 0)
+	c.node(t, "node-a")
+	lbc := c.lbc(t, "forced", nil)
+	c.waitForHosts(t, "forced", "node-a:1")
+	if err := c.Delete(t.Context(), lbc); err != nil {
+		t.Fatal(err)
+	}
+	c.waitForHosts(t, "forced", "node-a:1-")
+	c.update(t, "forced", func(lbc *v1alpha1.LoadBalancingCluster) { lbc.Finalizers = nil })
+	c.waitForHosts(t, "forced")
+	note := c.waitForEvent(t, "forced.node-a", "HostRemovedUncleanly")
+	if !strings.Contains(note, "wlbs-agent cleanup --cluster forced") {
+		t.Errorf("event does not say how to clean up: %s", note)
+	}
+}
+
+// The condition of a host ID that is taken for a while ends by itself.
+func TestHostIDInUse(t *testing.T) {
+	c := start(t, 0)
+	c.node(t, "node-a")
+	c.lbc(t, "inuse", nil)
+	c.waitForHosts(t, "inuse", "node-a:1")
+	node := &corev1.Node{}
+	if err := c.Get(t.Context(), client.ObjectKey{Name: "node-a"}, node); err != nil {
+		t.Fatal(err)
+	}
+	node.Labels[poolLabel] = "no"
+	if err := c.Update(t.Context(), node); err != nil {
+		t.Fatal(err)
+	}
+	c.waitForHosts(t, "inuse", "node-a:1-")
+	one := int32(1)
+	c.update(t, "inuse", func(lbc *v1alpha1.LoadBalancingCluster) {
+		lbc.Spec.Hosts = []v1alpha1.HostConfig{{NodeName: "node-b", HostID: &one}}
+	})
+	c.node(t, "node-b")
+	condition := c.waitForCondition(t, "inuse", v1alpha1.ConditionHostsAssigned, metav1.ConditionFalse, v1alpha1.ReasonHostIDInUse)
+	if !strings.Contains(condition.Message, "node-b") {
+		t.Errorf("message does not name the node that waits: %s", condition.Message)
+	}
+	c.tearDown(t, "inuse", "node-a")
+	c.waitForHosts(t, "inuse", "node-b:1")
+	c.waitForCondition(t, "inuse", v1alpha1.ConditionHostsAssigned, metav1.ConditionTrue, v1alpha1.ReasonAllAssigned)
+}

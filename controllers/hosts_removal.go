@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -65,19 +66,16 @@ func (r *HostsReconciler) releaseLost(ctx context.Context, cluster *v1alpha1.Loa
 		}
 		node, exists := nodes[h.Spec.NodeName]
 		if !exists {
-			if err := r.release(ctx, h); err != nil {
+			if _, err := r.release(ctx, h); err != nil {
 				return 0, err
 			}
 			continue
 		}
 		wait, lost := r.untilLost(h, node)
 		if lost && wait <= 0 {
-			if err := r.release(ctx, h); err != nil {
+			if err := r.releaseUncleanly(ctx, cluster, h); err != nil {
 				return 0, err
 			}
-			r.Recorder.Eventf(cluster, h, corev1.EventTypeWarning, "HostRemovedUncleanly", "RemoveHost",
-				"node %s has not been ready for %s: host %d was removed without its agent; virtual IPs, MAC filters and BPF programs under /sys/fs/bpf/kube-wlbs/%s may be left there until it restarts, or until \"wlbs-agent cleanup --cluster %s\" is run on it",
-				node.Name, r.nodeLostAfter(), h.Spec.HostID, cluster.Name, cluster.Name)
 			continue
 		}
 		if lost && (next == 0 || wait < next) {
@@ -85,6 +83,18 @@ func (r *HostsReconciler) releaseLost(ctx context.Context, cluster *v1alpha1.Loa
 		}
 	}
 	return next, nil
+}
+
+// releaseUncleanly lets a host go and says what that may leave on its node.
+func (r *HostsReconciler) releaseUncleanly(ctx context.Context, cluster *v1alpha1.LoadBalancingCluster, h *v1alpha1.LoadBalancingHost) error {
+	released, err := r.release(ctx, h)
+	if err != nil || !released {
+		return err
+	}
+	r.Recorder.Eventf(cluster, h, corev1.EventTypeWarning, "HostRemovedUncleanly", "RemoveHost",
+		"node %s has not been ready for %s: host %d was removed without its agent; virtual IPs, MAC filters and BPF programs under /sys/fs/bpf/kube-wlbs/%s may be left there until it restarts, or until \"wlbs-agent cleanup --cluster %s\" is run on it",
+		h.Spec.NodeName, r.nodeLostAfter(), h.Spec.HostID, cluster.Name, cluster.Name)
+	return nil
 }
 
 // untilLost returns how long to wait for the agent on a node that is not ready.
@@ -106,16 +116,21 @@ func (r *HostsReconciler) nodeLostAfter() time.Duration {
 	return r.NodeLostAfter
 }
 
-func (r *HostsReconciler) release(ctx context.Context, h *v1alpha1.LoadBalancingHost) error {
+// release removes the finalizer that an agent would remove. It reports whether it was this call that did.
+func (r *HostsReconciler) release(ctx context.Context, h *v1alpha1.LoadBalancingHost) (bool, error) {
 	released := h.DeepCopy()
 	if !controllerutil.RemoveFinalizer(released, v1alpha1.Finalizer) {
-		return nil
+		return false, nil
 	}
 	err := r.Client.Patch(ctx, released, client.MergeFromWithOptions(h, client.MergeFromWithOptimisticLock{}), hostsOwner)
-	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("remove finalizer of LoadBalancingHost %s: %w", h.Name, err)
+	switch {
+	case apierrors.IsNotFound(err):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("remove finalizer of LoadBalancingHost %s: %w", h.Name, err)
 	}
-	return nil
+	logf.FromContext(ctx).Info("Let a host go without its agent", "node", h.Spec.NodeName, "hostID", h.Spec.HostID)
+	return true, nil
 }
 
 // releaseOrphans lets hosts go whose cluster was removed by force: with it went their agents, and nobody else would.
@@ -128,8 +143,12 @@ func (r *HostsReconciler) releaseOrphans(ctx context.Context, hosts []v1alpha1.L
 			}
 			continue
 		}
-		if err := r.release(ctx, h); err != nil {
+		released, err := r.release(ctx, h)
+		if err != nil {
 			return err
+		}
+		if !released {
+			continue
 		}
 		r.Recorder.Eventf(h, nil, corev1.EventTypeWarning, "HostRemovedUncleanly", "RemoveHost",
 			"LoadBalancingCluster %s is gone before its hosts: node %s may keep virtual IPs, MAC filters and BPF programs until \"wlbs-agent cleanup --cluster %s\" is run on it",

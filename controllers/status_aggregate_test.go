@@ -64,6 +64,14 @@ func filtersBy(generation int64) hostOption {
 	return func(r *report) { r.host.Status.ClusterGeneration = &generation }
 }
 
+func lacks(reason, message string) hostOption {
+	return func(r *report) {
+		r.host.Status.Conditions = append(r.host.Status.Conditions, metav1.Condition{
+			Type: v1alpha1.ConditionDataplaneReady, Status: metav1.ConditionFalse, Reason: reason, Message: message,
+		})
+	}
+}
+
 func contradicts(reason, message string) hostOption {
 	return func(r *report) {
 		r.host.Status.Conditions = append(r.host.Status.Conditions, metav1.Condition{
@@ -249,6 +257,17 @@ func TestAggregate(t *testing.T) {
 			name:       "no host",
 			conditions: []string{"Ready=False/NoHosts", "Converged=False/NoHosts", "TrafficStalled=False/TrafficFlows", "Partitioned=False/OneView"},
 			hosts:      "0/0",
+		},
+		{
+			name: "no host can start",
+			reports: []report{
+				says(1, v1alpha1.HostStopped, 0, []int32{1}, lacks(v1alpha1.ReasonInterfaceNotFound, "no interface eth7")),
+				says(2, v1alpha1.HostStopped, 0, []int32{2}, lacks(v1alpha1.ReasonMTUTooSmall, "MTU 1400")),
+			},
+			conditions: []string{"Ready=False/HostsMissing", "Converged=False/NoHosts"},
+			hosts:      "0/2",
+			states:     []string{"node-a=Stopped/NotMember"},
+			messages:   []string{"node-a=is stopped although it should be started; InterfaceNotFound: no interface eth7", "node-b=MTUTooSmall: MTU 1400"},
 		},
 		{
 			name:       "the newest spec is not in force everywhere",

@@ -229,8 +229,10 @@ func (s *summary) ready(converged, stalled, consistent, partitioned verdict) ver
 		return no(v1alpha1.ReasonConfigInconsistent, "%s", consistent.message)
 	case converged.status == metav1.ConditionUnknown:
 		return converged
-	case converged.reason == v1alpha1.ReasonNoHosts:
+	case converged.reason == v1alpha1.ReasonNoHosts && len(s.missing()) == 0:
 		return converged
+	case converged.reason == v1alpha1.ReasonNoHosts:
+		return no(v1alpha1.ReasonHostsMissing, "not a member: %s", strings.Join(s.missing(), "; "))
 	case converged.status != metav1.ConditionTrue:
 		return no(v1alpha1.ReasonNotConverged, "%s", converged.message)
 	case stalled.status == metav1.ConditionTrue:
