@@ -10,8 +10,10 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
@@ -45,7 +47,30 @@ func (c *vipCluster) awaitMembers(t *testing.T, limit time.Duration, desired int
 // awaitConverged waits until all workers are members.
 func (c *vipCluster) awaitConverged(t *testing.T) time.Duration {
 	t.Helper()
-	return c.awaitMembers(t, convergeLimit, len(c.workers), c.workers...)
+	took := c.awaitMembers(t, convergeLimit, len(c.workers), c.workers...)
+	c.awaitAgents(t, len(c.workers))
+	return took
+}
+
+// awaitAgents waits until the newest agent runs on so many nodes, and no older one any more.
+func (c *vipCluster) awaitAgents(t *testing.T, nodes int) {
+	t.Helper()
+	took := within(t, convergeLimit, "agents of cluster "+c.name, func(ctx context.Context) error {
+		pods, err := c.pods(ctx, map[string]string{v1alpha1.ClusterLabel: c.name})
+		if err != nil {
+			return err
+		}
+		var set appsv1.DaemonSet
+		if err := c.api.Get(ctx, client.ObjectKey{Namespace: systemNamespace, Name: "wlbs-agent-" + c.name}, &set); err != nil {
+			return err
+		}
+		s := set.Status
+		if s.ObservedGeneration != set.Generation || int(s.UpdatedNumberScheduled) != nodes || int(s.NumberAvailable) != nodes || len(pods) != nodes {
+			return fmt.Errorf("there are %d pods, %d of them new, %d available; want %d", len(pods), s.UpdatedNumberScheduled, s.NumberAvailable, nodes)
+		}
+		return nil
+	})
+	t.Logf("agents of cluster %s at rest after another %s", c.name, took.Round(time.Millisecond))
 }
 
 // agree checks that the hosts on these nodes say the same of the view, the epoch and the config in force, and share out

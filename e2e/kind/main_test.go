@@ -11,6 +11,9 @@ import (
 	"os"
 	"testing"
 
+	"github.com/go-logr/logr"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+
 	"github.com/kube-wlbs/kube-wlbs/hack/lab"
 )
 
@@ -32,6 +35,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	ctrllog.SetLogger(logr.Discard()) // the client's; errors are returned as well
 	code := m.Run()
 	if err := removeWorkloads(); err != nil {
 		fmt.Fprintln(os.Stderr, "clean-up:", err)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
 const testLabel = "e2e.wlbs.dev/host"
@@ -24,24 +26,24 @@ func TestNodeSelector(t *testing.T) {
 	c.awaitMembers(t, convergeLimit, 2, c.workers[:2]...)
 	c.mustSpread(t, 200, c.workers[:2]...)
 
-	clients := c.steady().start(t)
+	clients := c.patient().start(t)
 	connections := hold(t, c.target(), 24)
 	label(t, c.workers[2])
 	c.awaitMembers(t, convergeLimit, 3, c.workers...)
 	pause(t, time.Second)
-	mustNotFail(t, clients.stop())
+	mustMoveSmoothly(t, clients.stop())
 	connections.mustHaveHeld(t)
 	c.mustSpread(t, 300, c.workers...)
 
 	// The one that leads goes. It announces that, so no new connection fails; its own end with it.
 	leaver := c.workers[0]
 	ids := c.idsOf(t, c.workers[1:])
-	clients = c.steady().start(t)
+	clients = c.patient().start(t)
 	unlabel(t, leaver)
 	c.awaitMembers(t, removalLimit, 2, c.workers[1:]...)
 	c.awaitNoHost(t, leaver)
 	pause(t, time.Second)
-	mustNotFail(t, clients.stop())
+	mustMoveSmoothly(t, clients.stop())
 	awaitNodeState(t, leaver, before[leaver])
 	c.mustSpread(t, 200, c.workers[1:]...)
 	if now := c.idsOf(t, c.workers[1:]); now != ids {
@@ -67,7 +69,7 @@ func (c *vipCluster) awaitNoHost(t *testing.T, node string) {
 		if _, err := c.host(ctx, node); !apierrors.IsNotFound(err) {
 			return fmt.Errorf("its LoadBalancingHost: %w", orStillThere(err))
 		}
-		pods, err := c.pods(ctx, map[string]string{"wlbs.dev/cluster": c.name})
+		pods, err := c.pods(ctx, map[string]string{v1alpha1.ClusterLabel: c.name})
 		if err != nil {
 			return err
 		}

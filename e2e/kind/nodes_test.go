@@ -17,6 +17,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
 // awaitReady waits until all nodes are ready and the manager runs.
@@ -76,7 +78,7 @@ func (e *environment) managerPods(ctx context.Context) ([]corev1.Pod, error) {
 
 // agentPod returns the agent's pod of a cluster on a node.
 func (c *vipCluster) agentPod(ctx context.Context, node string) (*corev1.Pod, error) {
-	pods, err := c.pods(ctx, map[string]string{"wlbs.dev/cluster": c.name})
+	pods, err := c.pods(ctx, map[string]string{v1alpha1.ClusterLabel: c.name})
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,7 @@ package kind
 
 import (
 	"context"
-	"errors"
+	_ "embed"
 	"fmt"
 	"net"
 	"slices"
@@ -17,43 +17,24 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+//go:embed testdata/nodestate.sh
+var nodeStateScript string
+
 // nodeState is everything on a node that an agent may change, one fact a line, sorted: what must be after a cluster's
 // removal as it was before.
 func nodeState(ctx context.Context, node string) ([]string, error) {
+	out, err := cluster.InNode(ctx, node, "bash", "-c", nodeStateScript)
+	if err != nil {
+		return nil, err
+	}
 	var state []string
-	var errs []error
-	for _, part := range []struct {
-		name    string
-		command []string
-	}{
-		{"link", []string{"sh", "-c", `for i in lo eth0; do ip -d -o link show dev $i; done | sed 's/^[0-9]*: //'`}},
-		{"address", []string{"sh", "-c", `for i in lo eth0; do ip -o address show dev $i; done | sed 's/^[0-9]*: //'`}},
-		{"multicast", []string{"sh", "-c", `for i in lo eth0; do ip -o maddress show dev $i; done | sed 's/^[0-9]*:/-/'`}},
-		{"filter entry", []string{"bridge", "fdb", "show", "dev", "eth0"}},
-		{"qdisc", []string{"sh", "-c", "for i in lo eth0; do tc qdisc show dev $i; done"}},
-		{"tc filter", []string{"sh", "-c", "for d in ingress egress; do tc filter show dev eth0 $d 2>/dev/null; done"}},
-		{"rule", []string{"ip", "rule", "show"}},
-		{"route", []string{"sh", "-c", "ip -4 route show table all | grep -v ' veth'"}},
-		{"sysctl", []string{"sh", "-c", "cd /proc/sys/net/ipv4/conf && grep . {all,default,lo,eth0}/{arp_,rp_filter,accept_local}* 2>/dev/null || grep -r . all lo eth0 | grep -E 'arp_|rp_filter|accept_local'"}},
-		{"listener", []string{"sh", "-c", `ss -Hlntu | awk '{print $1, $5}' | sort -u`}},
-		{"packet socket", []string{"sh", "-c", `awk 'NR > 1 {print "protocol", $4}' /proc/net/packet | sort -u`}},
-		{"file", []string{"sh", "-c", `find /sys/fs/bpf/kube-wlbs /var/lib/kube-wlbs /run/kube-wlbs -mindepth 1 2>/dev/null || true`}},
-	} {
-		out, err := cluster.InNode(ctx, node, part.command...)
-		if err != nil && out == "" && strings.Contains(err.Error(), "exit status 1") {
-			err = nil // grep found nothing
-		}
-		errs = append(errs, err)
-		for line := range strings.Lines(out) {
-			if line = strings.Join(strings.Fields(line), " "); line != "" {
-				state = append(state, part.name+": "+line)
-			}
-		}
+	for line := range strings.Lines(out) {
+		state = append(state, strings.Join(strings.Fields(line), " "))
 	}
 	programs, err := attachedPrograms(ctx, node)
 	state = append(state, programs...)
 	slices.Sort(state)
-	return state, errors.Join(append(errs, err)...)
+	return state, err
 }
 
 // attachedPrograms lists the BPF programs on the node's interfaces; the node has no bpftool.

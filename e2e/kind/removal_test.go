@@ -39,7 +39,7 @@ func mustHaveSetUp(t *testing.T, c *vipCluster, node string, added []string) {
 	all := strings.Join(added, "\n")
 	for what, fact := range map[string]string{
 		"virtual IP":         "address: lo inet " + c.vip.String() + "/32",
-		"MAC filter":         "multicast: - eth0 link 03:bf:",
+		"MAC filter":         "multicast: eth0 link 03:bf:",
 		"heartbeat socket":   "packet socket: protocol 886f",
 		"ingress program":    "at TCX ingress of eth0",
 		"egress program":     "at TCX egress of eth0",

@@ -15,6 +15,32 @@ func (c *vipCluster) steady() load {
 	return load{target: c.target(), interval: 20 * time.Millisecond, timeout: connectionTimeout}
 }
 
+// patient is the same load by a client that waits as clients do: while buckets move from host to host, a SYN may find that
+// its old host has let go and its new one has not taken over, for no two ever accept one. It is repeated after a second.
+func (c *vipCluster) patient() load {
+	l := c.steady()
+	l.timeout = 5 * time.Second
+	return l
+}
+
+// mustMoveSmoothly checks what clients saw of buckets that moved in order: no failed connection, and delayed ones for a
+// moment only.
+func mustMoveSmoothly(t *testing.T, attempts []attempt) {
+	t.Helper()
+	var late []attempt
+	for _, a := range attempts {
+		if a.took > connectionTimeout {
+			late = append(late, a)
+		}
+	}
+	window := time.Duration(0)
+	if len(late) > 0 {
+		window = late[len(late)-1].start.Sub(late[0].start)
+	}
+	t.Logf("%s; %d had to repeat a packet, within %s", summary(attempts), len(late), window.Round(time.Millisecond))
+	mustNotFail(t, attempts)
+}
+
 // mustSpread makes connections, all of which must be answered, and checks that each of the nodes gets about its share,
 // and no other node any.
 func (c *vipCluster) mustSpread(t *testing.T, count int, nodes ...string) []attempt {

@@ -15,7 +15,7 @@ func TestLoadWeightMovesShares(t *testing.T) {
 	hostWorkload(t)
 	c := newCluster(t, "weights")
 	c.awaitConverged(t)
-	clients := c.steady().start(t)
+	clients := c.patient().start(t)
 	connections := hold(t, c.target(), 24)
 
 	heavy := c.workers[1]
@@ -26,7 +26,7 @@ func TestLoadWeightMovesShares(t *testing.T) {
 	c.update(t, loadWeight(heavy, 0))
 	c.awaitBuckets(t, map[string]int32{c.workers[0]: 30, heavy: 0, c.workers[2]: 30})
 	c.awaitConverged(t)
-	mustNotFail(t, clients.stop())
+	mustMoveSmoothly(t, clients.stop())
 	connections.mustHaveHeld(t) // those on the host that takes no new ones, too
 	c.mustSpread(t, 200, c.others(heavy)...)
 }
