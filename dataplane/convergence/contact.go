@@ -100,15 +100,21 @@ func (m *Machine) mask() {
 		return
 	}
 	for id := range each(m.mutual) {
-		msg := m.peers[id].msg
-		if !m.contradicts(msg) {
-			continue
+		if msg := m.peers[id].msg; m.contradicts(msg) {
+			m.maskBy(msg)
 		}
-		for i := range m.masked {
-			m.masked[i] |= msg.Ready[i]
-			if msg.InForce != digestOf(m.inForce) {
-				m.masked[i] = bucket.All
-			}
+	}
+	if r := m.rivals[m.s.HostID].msg; r != nil && m.serving && r.Flags&heartbeat.Serving != 0 {
+		m.maskBy(r)
+	}
+}
+
+// maskBy takes out what one other host accepts; everything if its slots mean other rules.
+func (m *Machine) maskBy(msg *heartbeat.Message) {
+	for i := range m.masked {
+		m.masked[i] |= msg.Ready[i]
+		if msg.InForce != digestOf(m.inForce) {
+			m.masked[i] = bucket.All
 		}
 	}
 }

@@ -187,9 +187,19 @@ func (m *Machine) settled() bool {
 	return false
 }
 
-// outrun reports whether a member or an outsider has promised itself to a later round than the pending one.
+// outrun reports whether the pending round has become hopeless and needs a higher number: somebody has promised himself to a later
+// one, a member gave it up, or took part in another round of the same number, by another host with this ID.
 func (m *Machine) outrun() bool {
-	if m.highest <= m.promise.Number {
+	hopeless := m.highest > m.promise.Number
+	for id := range each(m.live) {
+		msg := m.peers[id].msg
+		if msg.Round != m.promise || msg.Committed == m.promise {
+			continue
+		}
+		gone := m.pending.view.Has(id) && msg.Flags&active == 0
+		hopeless = hopeless || gone || msg.RoundInputs != m.pending.inputs
+	}
+	if !hopeless {
 		return false
 	}
 	if m.now >= m.lead.bumpAt {
@@ -207,7 +217,7 @@ func (m *Machine) wait() bool {
 		return false
 	}
 	m.refuse(func(msg *heartbeat.Message) bool {
-		return msg.Round == m.promise && msg.Flags&heartbeat.Acked != 0 || msg.Committed == m.promise
+		return msg.Round == m.promise && msg.RoundInputs == m.pending.inputs && (msg.Flags&heartbeat.Acked != 0 || msg.Committed == m.promise)
 	})
 	m.pending.since = m.now
 	m.lead.plan(m)

@@ -53,7 +53,7 @@ func (m *Machine) receive(msg *heartbeat.Message) bool {
 	p := &m.peers[msg.HostID]
 	old := p.msg
 	if old != nil && old.HostKey != msg.HostKey {
-		if m.live.Has(msg.HostID) && !m.outranks(msg, old) {
+		if m.live.Has(msg.HostID) && (m.reliesOn(old) || !m.outranks(msg, old)) {
 			return m.noteRival(msg)
 		}
 		if m.live.Has(msg.HostID) {
@@ -156,10 +156,16 @@ func (m *Machine) outranks(a, b *heartbeat.Message) bool {
 	return a.HostKey < b.HostKey
 }
 
+// reliesOn reports whether the sender is a fellow member: another host with its ID does not make its buckets free.
+func (m *Machine) reliesOn(msg *heartbeat.Message) bool {
+	c := &m.committed
+	return m.serving && msg.Flags&heartbeat.Conflicted == 0 && c.view.Has(msg.HostID) && c.keys[msg.HostID] == msg.HostKey
+}
+
 // noteRival remembers a host whose ID belongs to another.
 func (m *Machine) noteRival(msg *heartbeat.Message) bool {
 	r := &m.rivals[msg.HostID]
-	isNew := r.msg == nil || r.msg.HostKey != msg.HostKey || r.msg.Flags != msg.Flags || m.now >= r.heardAt+m.patience(r.msg)
+	isNew := r.msg == nil || r.msg.HostKey != msg.HostKey || r.msg.Flags != msg.Flags || r.msg.Ready != msg.Ready || m.now >= r.heardAt+m.patience(r.msg)
 	*r = rival{msg: msg, heardAt: m.now}
 	return isNew
 }

@@ -173,6 +173,11 @@ func (m *Machine) startBlocked() bool {
 			return true
 		}
 	}
+	for i := range m.rivals {
+		if r := m.rivals[i].msg; r != nil && r.Flags&heartbeat.Serving != 0 {
+			return true // it serves, with an ID that belongs to another
+		}
+	}
 	return false
 }
 

@@ -205,7 +205,7 @@ func (s *simulation) start(h *simHost) {
 	h.m.knobs = s.knobs
 	h.frozen, h.inbox = false, nil
 	clear(h.heard)
-	s.log("start %d", h.id)
+	s.log("start %d (%d)", h.id, h.key)
 	s.step(h, Offer{Policy: h.policy}, DesiredState{State: h.desired})
 }
 
@@ -224,7 +224,7 @@ func (s *simulation) setTiming(h *simHost, t Timing) {
 
 // stop ends the agent of a host; the filter stays unless the node goes down.
 func (s *simulation) stop(h *simHost, node bool) {
-	s.log("crash %d node=%v", h.id, node)
+	s.log("crash %d (%d) node=%v", h.id, h.key, node)
 	if h.m != nil && !h.frozen {
 		h.silentAt = s.now
 	}
@@ -237,7 +237,7 @@ func (s *simulation) restart(h *simHost, hold, after time.Duration) {
 	if h.m == nil || h.frozen {
 		return
 	}
-	s.log("hold %d for %v", h.id, hold)
+	s.log("hold %d (%d) for %v", h.id, h.key, hold)
 	s.step(h, Hold{Duration: hold})
 	m := h.m
 	s.at(s.now+s.period, func() {
@@ -259,7 +259,7 @@ func (s *simulation) restart(h *simHost, hold, after time.Duration) {
 				s.start(h)
 				return
 			}
-			s.log("restore %d", h.id)
+			s.log("restore %d (%d)", h.id, h.key)
 			h.m, next.knobs = next, s.knobs
 			s.step(h, Offer{Policy: h.policy}, DesiredState{State: h.desired})
 		})
@@ -270,14 +270,14 @@ func (s *simulation) freeze(h *simHost, d time.Duration) {
 	if h.m == nil || h.frozen {
 		return
 	}
-	s.log("freeze %d for %v", h.id, d)
+	s.log("freeze %d (%d) for %v", h.id, h.key, d)
 	h.frozen, h.silentAt = true, s.now
 	m := h.m
 	s.at(s.now+d, func() {
 		if h.m != m {
 			return
 		}
-		s.log("thaw %d", h.id)
+		s.log("thaw %d (%d)", h.id, h.key)
 		h.frozen = false
 		inbox := h.inbox
 		h.inbox = nil
@@ -311,10 +311,10 @@ func (s *simulation) step(h *simHost, events ...Event) {
 	}
 	if s.trace != nil {
 		for _, t := range out.Transitions {
-			s.log("host %d: %s: %s", h.id, t.Kind, t.Message)
+			s.log("host %d (%d): %s: %s", h.id, h.key, t.Kind, t.Message)
 		}
 		if out.DecisionChanged {
-			s.log("host %d: epoch %d accepts %v %v %v", h.id, out.Decision.Epoch, out.Decision.Accept[0], out.Decision.Accept[1], out.Decision.Accept[bucket.DefaultSlot])
+			s.log("host %d (%d): epoch %d accepts %v %v %v", h.id, h.key, out.Decision.Epoch, out.Decision.Accept[0], out.Decision.Accept[1], out.Decision.Accept[bucket.DefaultSlot])
 		}
 	}
 	s.check(h, &out)
@@ -335,7 +335,7 @@ func (s *simulation) send(h *simHost, msg *heartbeat.Message) {
 	s.frames++
 	h.sent = msg.Sequence
 	if s.trace != nil {
-		s.log("host %d sends #%d %s leader %d heard %s view %s committed %v round %v %s flags %010b", h.id, msg.Sequence, State(msg.State), msg.Leader,
+		s.log("host %d (%d) sends #%d %s leader %d heard %s view %s committed %v round %v %s flags %010b", h.id, h.key, msg.Sequence, State(msg.State), msg.Leader,
 			list(msg.Heard), list(msg.View), msg.Committed, msg.Round, list(msg.RoundView), msg.Flags)
 	}
 	for _, o := range s.hosts {
@@ -410,7 +410,7 @@ func (s *simulation) fenced(h, o *simHost) bool {
 		return false
 	}
 	r := h.heard[o.index]
-	return r.ok && r.lists && r.incarnation == o.incarnation && r.sequence == o.sent && s.hears(o, h, o.silentAt)
+	return r.ok && r.lists && r.incarnation == o.incarnation && r.sequence == o.sent && h.listensTo(o) && s.hears(o, h, o.silentAt)
 }
 
 // hears reports whether a, at a given time, had a heartbeat of b within the timeout that lists a.
@@ -419,11 +419,7 @@ func (s *simulation) hears(a, b *simHost, now time.Duration) bool {
 	if !r.ok || !r.lists || now-r.at >= r.window-r.window/50 { // the hosts' clocks may run fast
 		return false
 	}
-	if b.twin && a.m != nil && a.id != b.id { // of two hosts with one ID, only one is listened to
-		msg := a.m.peers[b.id].msg
-		return msg != nil && msg.HostKey == b.key
-	}
-	return true
+	return a.listensTo(b)
 }
 
 // check tests what must hold after every step of a host.
@@ -450,10 +446,19 @@ func (s *simulation) check(h *simHost, out *Output) {
 				continue
 			}
 			if b := s.accepts(o, class); a&b != 0 {
-				s.fail("S1: hosts %d and %d hear each other and both accept buckets %v of packets of class %d", h.id, o.id, a&b, class)
+				s.fail("S1: hosts %d (%d) and %d (%d) hear each other and both accept buckets %v of packets of class %d", h.id, h.key, o.id, o.key, a&b, class)
 			}
 		}
 	}
+}
+
+// listensTo reports whether h does not ignore o: of two hosts with one ID, it listens to one.
+func (h *simHost) listensTo(o *simHost) bool {
+	if !o.twin || h.m == nil || h.id == o.id {
+		return true
+	}
+	msg := h.m.peers[o.id].msg
+	return msg != nil && msg.HostKey == o.key
 }
 
 func (s *simulation) fail(format string, args ...any) {
