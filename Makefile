@@ -23,7 +23,7 @@ TEST_FLAGS := $(if $(V),-v)
 # Tests that talk to the kernel as root, and those that need an API server; all
 # others are unit tests, so that none is forgotten.
 KERNEL_PACKAGES := ./dataplane/filter/... ./dataplane/hostnet/... ./dataplane/heartbeat/link/... ./dataplane/stall/... ./dataplane/agent ./dataplane/internal/...
-ENVTEST_PACKAGES := ./api/... ./controllers/... ./dataplane/agent/kube
+ENVTEST_PACKAGES := ./api/... ./controllers/... ./cmd/wlbs-manager ./dataplane/agent/kube ./internal/wlbsctl
 E2E_PACKAGES := ./e2e/...
 
 ##@ Start here
@@ -78,7 +78,7 @@ bench: ## Cost per packet and of convergence, beside other ways to do the same (
 ##@ Develop
 
 .PHONY: build
-build: $(BIN)/wlbs-manager $(BIN)/wlbs-agent $(BIN)/whoami ## Compile the programs into bin/
+build: $(BIN)/wlbs-manager $(BIN)/wlbs-agent $(BIN)/kubectl-wlbs $(BIN)/whoami ## Compile the programs into bin/
 
 .PHONY: generate
 generate: generate-api generate-bpf ## Everything that is generated: deep copies, CRDs, RBAC, BPF objects
@@ -139,7 +139,7 @@ cache: ## Where caches are, and how large
 
 # Go decides what is to be compiled anew, and takes no time where nothing is.
 .PHONY: FORCE
-$(BIN)/wlbs-manager $(BIN)/wlbs-agent: $(BIN)/%: FORCE
+$(BIN)/wlbs-manager $(BIN)/wlbs-agent $(BIN)/kubectl-wlbs: $(BIN)/%: FORCE
 	@go build -ldflags "$(LDFLAGS)" -o $@ ./cmd/$*
 $(BIN)/whoami $(BIN)/cluster $(BIN)/image $(BIN)/demo: $(BIN)/%: FORCE
 	@go build -ldflags "$(LDFLAGS)" -o $@ ./hack/$*

@@ -112,7 +112,7 @@ const (
 	HookAuto Hook = "Auto"
 	// HookXDP rejects foreign packets before the kernel allocates a buffer for them.
 	HookXDP Hook = "XDP"
-	// HookTCX works on every interface (clsact before kernel 6.6).
+	// HookTCX works on every interface; it needs Linux 6.6.
 	HookTCX Hook = "TCX"
 )
 

@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/kube-wlbs/kube-wlbs/dataplane/convergence"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/filter"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat"
@@ -253,11 +255,15 @@ func (m *member) applyTable(ctx context.Context, d *convergence.Decision) error 
 
 func (m *member) send(message *heartbeat.Message) bool {
 	m.frame = message.AppendTo(m.frame[:0])
-	if err := m.node.conn.Send(m.frame); err != nil {
-		m.log.Debug("Heartbeat not sent", "error", err)
-		return false
+	err := m.node.conn.Send(m.frame)
+	if errors.Is(err, unix.EMSGSIZE) {
+		err = errors.Join(m.node.checkMTU(), err)
 	}
-	return true
+	m.reporter.sendError = err
+	if err != nil {
+		m.log.Debug("Heartbeat not sent", "error", err)
+	}
+	return err == nil
 }
 
 // upkeep puts right what others on the node or the segment may have undone.
@@ -279,7 +285,7 @@ func (m *member) announce() {
 
 // sample reads the counters, judges them, and lets peers and people know.
 func (m *member) sample(ctx context.Context) error {
-	s, err := m.sampler.read(m.out.View)
+	s, err := m.sampler.read(&m.out)
 	if err != nil {
 		return err
 	}

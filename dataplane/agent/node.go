@@ -75,6 +75,15 @@ func (n *node) join(ctx context.Context, p *plan) error {
 	return nil
 }
 
+// checkMTU says whether the interface carries heartbeats as it is now.
+func (n *node) checkMTU() error {
+	now, err := hostnet.FindInterface(n.iface.Name, n.vips[0])
+	if err != nil {
+		return err
+	}
+	return link.CheckMTU(now.Name, now.MTU, heartbeat.Size)
+}
+
 // setVIPs makes exactly these addresses local; those of an earlier config go. It looks every time: what an
 // earlier agent made local is gone after a reboot, and others configure lo too.
 func (n *node) setVIPs(ctx context.Context, vips []netip.Addr) error {

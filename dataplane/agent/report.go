@@ -23,6 +23,7 @@ import (
 // reporter puts together what a host reports.
 type reporter struct {
 	configError error
+	sendError   error // of the last heartbeat
 	sample      sample
 	verdict     stall.Verdict
 
@@ -125,8 +126,12 @@ func (r *reporter) setConditions(s *v1alpha1.LoadBalancingHostStatus, view *conv
 			Type: kind, Status: status, Reason: reason, Message: message, ObservedGeneration: *s.ObservedGeneration,
 		})
 	}
-	set(v1alpha1.ConditionDataplaneReady, true, v1alpha1.ReasonDataplaneReady,
-		fmt.Sprintf("filter at %s of %s", s.Dataplane.Hook, s.Dataplane.Interface))
+	if r.sendError == nil {
+		set(v1alpha1.ConditionDataplaneReady, true, v1alpha1.ReasonDataplaneReady,
+			fmt.Sprintf("filter at %s of %s", s.Dataplane.Hook, s.Dataplane.Interface))
+	} else {
+		set(v1alpha1.ConditionDataplaneReady, false, failureReason(r.sendError), r.sendError.Error())
+	}
 
 	converged := view.State == convergence.StateConverged
 	members := fmt.Sprintf("host %s, members %s, epoch %d", strings.ToLower(s.Columns.State), s.Columns.Members, view.Epoch)

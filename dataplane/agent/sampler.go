@@ -38,7 +38,7 @@ type sample struct {
 	stall       stall.Sample
 }
 
-func (r *sampler) read(view *convergence.View) (sample, error) {
+func (r *sampler) read(out *convergence.Output) (sample, error) {
 	now := filter.Now()
 	counters, err := r.filter.Counters()
 	if err != nil {
@@ -60,29 +60,31 @@ func (r *sampler) read(view *convergence.View) (sample, error) {
 		r.nextSweep = now + max(sweepInterval, sweepShare*(filter.Now()-now))
 	}
 	s.connections = r.connections
-	s.stall = stallSample(now, &counters, leaves, view)
+	s.stall = stallSample(now, &counters, leaves, out)
 	return s, nil
 }
 
-func stallSample(now time.Duration, c *filter.Counters, leaves []stall.Leaf, view *convergence.View) stall.Sample {
+// stallSample has no request for an address in it while the host lets nothing in: it answers none then, by design.
+func stallSample(now time.Duration, c *filter.Counters, leaves []stall.Leaf, out *convergence.Output) stall.Sample {
 	s := stall.Sample{
-		At:              now,
-		Admitted:        c.Admitted,
-		Delivered:       c.Delivered,
-		Answered:        c.Answered,
-		SYNs:            c.SYNDelivered,
-		RepeatedSYNs:    c.SYNRepeated,
-		SYNACKs:         c.SYNACK,
-		RSTs:            c.RST,
-		Completed:       c.HandshakesCompleted,
-		AddressAsked:    c.ResolutionAsked,
-		AddressAnswered: c.ResolutionAnswered,
-		Leaves:          leaves,
+		At:           now,
+		Admitted:     c.Admitted,
+		Delivered:    c.Delivered,
+		Answered:     c.Answered,
+		SYNs:         c.SYNDelivered,
+		RepeatedSYNs: c.SYNRepeated,
+		SYNACKs:      c.SYNACK,
+		RSTs:         c.RST,
+		Completed:    c.HandshakesCompleted,
+		Leaves:       leaves,
+	}
+	if out.Decision.LeaseUntil != 0 {
+		s.AddressAsked, s.AddressAnswered = c.ResolutionAsked, c.ResolutionAnswered
 	}
 	for i, q := range c.Queues {
 		s.Queues = append(s.Queues, stall.Queue{Index: i, Admitted: q.Admitted, Delivered: q.Delivered})
 	}
-	if view != nil {
+	if view := out.View; view != nil {
 		s.HeartbeatsUnheard = view.State == convergence.StateExcluded && view.Heard&^view.Members != 0
 	}
 	return s
