@@ -38,6 +38,7 @@ func rootCommand() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.AddCommand(runCommand(), queryCommand(), cleanupCommand())
+	root.AddCommand(askCommands()...)
 	return root
 }
 

@@ -173,7 +173,7 @@ func (a *agent) retire(ctx context.Context) {
 		err := Cleanup(ctx, a.Config)
 		if err == nil {
 			if a.Socket != nil {
-				a.Socket.Publish(nil)
+				a.Socket.Withdraw()
 			}
 			if a.Sink != nil {
 				err = a.Sink.Released(ctx)

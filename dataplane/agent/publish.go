@@ -20,7 +20,7 @@ func (a *agent) publish(host *v1alpha1.LoadBalancingHost, status *v1alpha1.LoadB
 		a.Sink.Report(status)
 	}
 	if a.Socket != nil {
-		a.Socket.Publish(&v1alpha1.LoadBalancingHost{
+		a.Socket.Publish(a.desired.Cluster, &v1alpha1.LoadBalancingHost{
 			TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "LoadBalancingHost"},
 			ObjectMeta: metav1.ObjectMeta{Name: host.Name, Generation: host.Generation},
 			Spec:       host.Spec,
@@ -43,18 +43,23 @@ func (a *agent) reportFailure(err error) {
 		Members:            []int32{id},
 	}
 	s.Columns = words.Columns(id, s)
-	reason := v1alpha1.ReasonDataplaneError
-	var mtu *link.MTUError
-	switch {
-	case errors.Is(err, hostnet.ErrNoInterface), errors.Is(err, hostnet.ErrAmbiguous):
-		reason = v1alpha1.ReasonInterfaceNotFound
-	case errors.As(err, &mtu):
-		reason = v1alpha1.ReasonMTUTooSmall
-	}
 	for _, kind := range []string{v1alpha1.ConditionDataplaneReady, v1alpha1.ConditionReady, v1alpha1.ConditionConverged} {
 		meta.SetStatusCondition(&s.Conditions, metav1.Condition{
-			Type: kind, Status: metav1.ConditionFalse, Reason: reason, Message: err.Error(), ObservedGeneration: generation,
+			Type: kind, Status: metav1.ConditionFalse, Reason: failureReason(err), Message: err.Error(), ObservedGeneration: generation,
 		})
 	}
 	a.publish(a.desired.Host, s.DeepCopy())
+}
+
+// failureReason is why the dataplane is not ready.
+func failureReason(err error) string {
+	var mtu *link.MTUError
+	switch {
+	case errors.Is(err, hostnet.ErrNoInterface), errors.Is(err, hostnet.ErrAmbiguous):
+		return v1alpha1.ReasonInterfaceNotFound
+	case errors.As(err, &mtu):
+		return v1alpha1.ReasonMTUTooSmall
+	default:
+		return v1alpha1.ReasonDataplaneError
+	}
 }

@@ -20,18 +20,34 @@ import (
 
 const socketTimeout = 5 * time.Second
 
+// What can be asked for on the socket.
+const (
+	hostPath    = "/v1/host"
+	clusterPath = "/v1/cluster"
+)
+
 // Socket answers queries about this host on a unix socket that only root may open.
 // It is the agent's only way in: there is no listening port.
 type Socket struct {
-	path string
-	host atomic.Pointer[v1alpha1.LoadBalancingHost]
+	path   string
+	answer atomic.Pointer[answer]
+}
+
+type answer struct {
+	cluster *v1alpha1.LoadBalancingCluster
+	host    *v1alpha1.LoadBalancingHost
 }
 
 // NewSocket returns a server for the socket at path.
 func NewSocket(path string) *Socket { return &Socket{path: path} }
 
-// Publish sets what queries are answered with.
-func (s *Socket) Publish(host *v1alpha1.LoadBalancingHost) { s.host.Store(host) }
+// Publish sets what queries are answered with: the cluster as it is wanted, and the host as it is.
+func (s *Socket) Publish(cluster *v1alpha1.LoadBalancingCluster, host *v1alpha1.LoadBalancingHost) {
+	s.answer.Store(&answer{cluster: cluster, host: host})
+}
+
+// Withdraw makes queries be told that this node is not a host.
+func (s *Socket) Withdraw() { s.answer.Store(nil) }
 
 // Run serves until ctx ends and removes the socket then.
 func (s *Socket) Run(ctx context.Context) error {
@@ -49,7 +65,8 @@ func (s *Socket) Run(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("query socket: %w", err), listener.Close())
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/host", s.serveHost)
+	mux.HandleFunc("GET "+hostPath, s.serve(func(a *answer) any { return a.host }))
+	mux.HandleFunc("GET "+clusterPath, s.serve(func(a *answer) any { return a.cluster }))
 	server := &http.Server{Handler: mux, ReadTimeout: socketTimeout, WriteTimeout: socketTimeout}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
@@ -59,44 +76,62 @@ func (s *Socket) Run(ctx context.Context) error {
 	return nil
 }
 
-func (s *Socket) serveHost(w http.ResponseWriter, _ *http.Request) {
-	host := s.host.Load()
-	if host == nil {
-		http.Error(w, "this node is not a host of the cluster", http.StatusNotFound)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	if err := json.NewEncoder(w).Encode(host); err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
+func (s *Socket) serve(part func(*answer) any) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		a := s.answer.Load()
+		if a == nil {
+			http.Error(w, "this node is not a host of the cluster", http.StatusNotFound)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		if err := json.NewEncoder(w).Encode(part(a)); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		}
 	}
 }
 
 // QueryHost asks the agent at a socket for its host.
 func QueryHost(ctx context.Context, path string) (*v1alpha1.LoadBalancingHost, error) {
+	host := &v1alpha1.LoadBalancingHost{}
+	if err := query(ctx, path, hostPath, host); err != nil {
+		return nil, err
+	}
+	return host, nil
+}
+
+// QueryCluster asks the agent at a socket for the cluster that it is a host of.
+func QueryCluster(ctx context.Context, path string) (*v1alpha1.LoadBalancingCluster, error) {
+	cluster := &v1alpha1.LoadBalancingCluster{}
+	if err := query(ctx, path, clusterPath, cluster); err != nil {
+		return nil, err
+	}
+	return cluster, nil
+}
+
+func query(ctx context.Context, path, what string, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, socketTimeout)
 	defer cancel()
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", path)
 	}}
 	defer transport.CloseIdleConnections()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agent/v1/host", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agent"+what, nil)
 	if err != nil {
-		return nil, fmt.Errorf("query %s: %w", path, err)
+		return fmt.Errorf("query %s: %w", path, err)
 	}
 	response, err := (&http.Client{Transport: transport}).Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("no agent answers at %s; is one running on this node? %w", path, err)
+		return fmt.Errorf("no agent answers at %s; is one running on this node? %w", path, err)
 	}
 	defer response.Body.Close()
 	if response.StatusCode == http.StatusNotFound {
-		return nil, fmt.Errorf("the agent at %s says that this node is not a host of its cluster", path)
+		return fmt.Errorf("the agent at %s says that this node is not a host of its cluster", path)
 	}
 	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("query %s: %s", path, response.Status)
+		return fmt.Errorf("query %s: %s", path, response.Status)
 	}
-	host := &v1alpha1.LoadBalancingHost{}
-	if err := json.NewDecoder(response.Body).Decode(host); err != nil {
-		return nil, fmt.Errorf("query %s: %w", path, err)
+	if err := json.NewDecoder(response.Body).Decode(into); err != nil {
+		return fmt.Errorf("query %s: %w", path, err)
 	}
-	return host, nil
+	return nil
 }
