@@ -404,7 +404,10 @@ func upload(size int) error {
 		return err
 	}
 	_, err = conn.Write(make([]byte, size))
-	return errors.Join(err, conn.Close())
+	err = errors.Join(err, conn.(*net.TCPConn).CloseWrite())
+	// The namespace, and the veth pair with it, end with this goroutine: the server goes first.
+	_, readErr := io.Copy(io.Discard, conn)
+	return errors.Join(err, readErr, conn.Close())
 }
 
 func TestReopenKeepsEverything(t *testing.T) {
