@@ -309,7 +309,6 @@ func TestQ197863PartitionMerge(t *testing.T) {
 			t.Fatalf("host %d is %v with default host %d", h.id, h.view.State, h.view.Default)
 		}
 	}
-	merged := 0
 	var trace strings.Builder
 	s.trace = &trace
 	for i := range s.cut {
@@ -317,8 +316,7 @@ func TestQ197863PartitionMerge(t *testing.T) {
 	}
 	before := s.hosts[0].view.Epoch
 	s.untilEpoch(t, before, 2*s.period, s.hosts...)
-	merged = strings.Count(trace.String(), string(TransitionPartitionMerged))
-	if merged == 0 {
+	if !strings.Contains(trace.String(), string(TransitionPartitionMerged)) {
 		t.Error("nobody noticed the merge")
 	}
 	s.settle(t)

@@ -437,7 +437,8 @@ func (s *simulation) check(h *simHost, out *Output) {
 		return
 	}
 	for _, o := range s.hosts {
-		if o == h || !(s.hears(h, o, s.now) && s.hears(o, h, s.now) || s.fenced(h, o)) {
+		mutual := s.hears(h, o, s.now) && s.hears(o, h, s.now)
+		if o == h || !mutual && !s.fenced(h, o) {
 			continue
 		}
 		for _, class := range packetClasses {

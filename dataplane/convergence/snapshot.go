@@ -18,7 +18,7 @@ const snapshotVersion = 1
 // sequenceGap keeps sequence numbers apart in case the old agent sent once more after the snapshot.
 const sequenceGap = 1000
 
-// ErrNoRestore: the snapshot cannot be used, the host has to start anew.
+// ErrNoRestore means that the snapshot cannot be used: the host has to start anew.
 var ErrNoRestore = errors.New("state of the previous agent cannot be taken over")
 
 // snapshot is a Machine at rest. To the peers the restart of an agent is a pause of the same incarnation.

@@ -12,7 +12,7 @@ import (
 // MACSize is the length in bytes of the authentication code at the end of a heartbeat.
 const MACSize = 16
 
-// ErrUnauthenticated: the authentication code is not the one of the cluster's key.
+// ErrUnauthenticated means that the authentication code is not the one of the cluster's key.
 var ErrUnauthenticated = errors.New("heartbeat fails authentication")
 
 // Seal writes the authentication code of frame, an encoded heartbeat: HMAC-SHA-256 over all bytes before it, cut to MACSize bytes.

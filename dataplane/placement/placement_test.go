@@ -202,7 +202,7 @@ func TestOddBucketsRotate(t *testing.T) {
 		members[i] = Member{ID: uint8(i + 1), Weight: 50, Eligible: true}
 	}
 	odd := make([]int, len(members))
-	for s := range len(members) {
+	for s := range members {
 		for i, q := range Quotas(s, members) {
 			odd[i] += q - bucket.Count/len(members)
 		}
