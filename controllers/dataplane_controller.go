@@ -18,6 +18,7 @@ import (
 )
 
 // +kubebuilder:rbac:groups=apps,namespace=kube-wlbs-system,resources=daemonsets,verbs=get;list;watch;create;update;patch;delete
+// +kubebuilder:rbac:groups="",namespace=kube-wlbs-system,resources=pods,verbs=get;list;watch;delete
 // +kubebuilder:rbac:groups="",namespace=kube-wlbs-system,resources=serviceaccounts,verbs=get;list;watch;create;update;patch;delete
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=clusterroles;clusterrolebindings,verbs=get;list;watch;create;update;patch;delete
 
@@ -53,7 +54,11 @@ func (r *DataplaneReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 	if err := r.applyAccess(ctx, cluster, hosts); err != nil {
 		return ctrl.Result{}, err
 	}
-	return ctrl.Result{}, r.apply(ctx, "DaemonSet", agentDaemonSet(cluster, r.Namespace, r.AgentImage, nodes))
+	daemonSet := agentDaemonSet(cluster, r.Namespace, r.AgentImage, nodes)
+	if err := r.apply(ctx, "DaemonSet", daemonSet); err != nil {
+		return ctrl.Result{}, err
+	}
+	return r.rollOut(ctx, cluster.Name, daemonSet.Spec.Template.Annotations[revisionAnnotation], len(nodes))
 }
 
 // applyAccess gives the agents their identity and rights before they start.

@@ -6,9 +6,9 @@ import (
 	"slices"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
-	"k8s.io/apimachinery/pkg/util/intstr"
 	appsv1ac "k8s.io/client-go/applyconfigurations/apps/v1"
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
@@ -46,24 +46,32 @@ func agentSelector(cluster string) map[string]string {
 }
 
 // agentDaemonSet runs one agent on each of the nodes, which must not be empty.
+//
+// Its update strategy is OnDelete. The nodes are part of the pod template, so with RollingUpdate each node that comes or goes
+// would restart all other agents; with OnDelete the DaemonSet controller adds and removes single pods, and what
+// really is another agent is rolled out by the reconciler, see nextToReplace.
 func agentDaemonSet(cluster *v1alpha1.LoadBalancingCluster, namespace, image string, nodes []string) *appsv1ac.DaemonSetApplyConfiguration {
 	name := agentName(cluster.Name)
+	pod := agentPodSpec(cluster.Name, image, int64(cluster.Spec.Dataplane.EffectiveMaxConnections()))
+	annotations := map[string]string{
+		"kubectl.kubernetes.io/default-container": agentContainer,
+		revisionAnnotation:                        agentRevision(pod),
+	}
+	pod.WithAffinity(corev1ac.Affinity().WithNodeAffinity(exactNodes(nodes)))
 	return appsv1ac.DaemonSet(name, namespace).
 		WithLabels(agentLabels(cluster.Name)).
 		WithOwnerReferences(ownerReferenceConfig(cluster)).
 		WithSpec(appsv1ac.DaemonSetSpec().
 			WithSelector(metav1ac.LabelSelector().WithMatchLabels(agentSelector(cluster.Name))).
-			// One host at a time: an agent that is replaced announces a hold, and its peers wait for it.
-			WithUpdateStrategy(appsv1ac.DaemonSetUpdateStrategy().
-				WithType("RollingUpdate").
-				WithRollingUpdate(appsv1ac.RollingUpdateDaemonSet().WithMaxUnavailable(intstr.FromInt32(1)))).
+			WithUpdateStrategy(appsv1ac.DaemonSetUpdateStrategy().WithType(appsv1.OnDeleteDaemonSetStrategyType)).
 			WithTemplate(corev1ac.PodTemplateSpec().
 				WithLabels(agentLabels(cluster.Name)).
-				WithAnnotations(map[string]string{"kubectl.kubernetes.io/default-container": agentContainer}).
-				WithSpec(agentPodSpec(cluster.Name, image, int64(cluster.Spec.Dataplane.EffectiveMaxConnections()), nodes))))
+				WithAnnotations(annotations).
+				WithSpec(pod)))
 }
 
-func agentPodSpec(cluster, image string, connections int64, nodes []string) *corev1ac.PodSpecApplyConfiguration {
+// agentPodSpec is all of an agent's pod but the nodes it runs on.
+func agentPodSpec(cluster, image string, connections int64) *corev1ac.PodSpecApplyConfiguration {
 	return corev1ac.PodSpec().
 		WithServiceAccountName(agentName(cluster)).
 		WithHostNetwork(true).
@@ -71,7 +79,6 @@ func agentPodSpec(cluster, image string, connections int64, nodes []string) *cor
 		WithPriorityClassName("system-node-critical").
 		WithTerminationGracePeriodSeconds(30).
 		WithNodeSelector(map[string]string{corev1.LabelOSStable: "linux"}).
-		WithAffinity(corev1ac.Affinity().WithNodeAffinity(exactNodes(nodes))).
 		// Which nodes are hosts, and so the tolerations of the spec, is the hosts reconciler's decision. A taint must not
 		// evict an agent that still has to take the virtual IPs off its node.
 		WithTolerations(corev1ac.Toleration().WithOperator(corev1.TolerationOpExists)).

@@ -64,6 +64,7 @@ func CacheOptions(namespace string) cache.Options {
 		ByObject: map[client.Object]cache.ByObject{
 			&appsv1.DaemonSet{}:          namespaced,
 			&corev1.ServiceAccount{}:     namespaced,
+			&corev1.Pod{}:                namespaced,
 			&rbacv1.ClusterRole{}:        {Label: ours},
 			&rbacv1.ClusterRoleBinding{}: {Label: ours},
 			&corev1.Node{}:               {Transform: trimNode},
@@ -112,6 +113,7 @@ func setupDataplane(mgr manager.Manager, r *DataplaneReconciler) error {
 	return ctrl.NewControllerManagedBy(mgr).Named("dataplane").
 		For(&v1alpha1.LoadBalancingCluster{}, builder.WithPredicates(specOrDeletion())).
 		Watches(&v1alpha1.LoadBalancingHost{}, handler.EnqueueRequestsFromMapFunc(clusterOfHost), builder.WithPredicates(specOrDeletion())).
+		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(clusterOfAgent), builder.WithPredicates(podChanges())).
 		Owns(&appsv1.DaemonSet{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Owns(&corev1.ServiceAccount{}).
 		Owns(&rbacv1.ClusterRole{}).
@@ -145,6 +147,14 @@ func clusterOfHost(_ context.Context, obj client.Object) []reconcile.Request {
 		return nil
 	}
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: host.Spec.ClusterName}}}
+}
+
+func clusterOfAgent(_ context.Context, obj client.Object) []reconcile.Request {
+	cluster := obj.GetLabels()[v1alpha1.ClusterLabel]
+	if cluster == "" {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: cluster}}}
 }
 
 func allClusters(reader client.Reader) handler.MapFunc {
@@ -190,6 +200,16 @@ func specOrDeletion() predicate.Predicate {
 		return e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() ||
 			e.ObjectOld.GetDeletionTimestamp().IsZero() != e.ObjectNew.GetDeletionTimestamp().IsZero() ||
 			!slices.Equal(e.ObjectOld.GetFinalizers(), e.ObjectNew.GetFinalizers())
+	}}
+}
+
+// podChanges lets through what a rollout waits for.
+func podChanges() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		before, okBefore := e.ObjectOld.(*corev1.Pod)
+		after, okAfter := e.ObjectNew.(*corev1.Pod)
+		return !okBefore || !okAfter || podReady(before) != podReady(after) ||
+			before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero()
 	}}
 }
 

@@ -51,12 +51,13 @@ func (r *StatusReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	now := r.now()
 	r.leases.retain(cluster.Name, hosts)
 	reports, next := r.reports(hosts, now)
+	// What went away in the meantime needs no status; its deletion brings us here again.
 	if err := r.markOutdated(ctx, reports, now); err != nil {
-		return ctrl.Result{}, err
+		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	status := aggregate(observation{cluster: cluster, reports: reports, conflicts: conflicts, now: now})
 	if err := r.write(ctx, cluster, &status, hosts); err != nil {
-		return ctrl.Result{}, err
+		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	return ctrl.Result{RequeueAfter: next}, nil
 }
