@@ -5,10 +5,12 @@ package kind
 import (
 	"context"
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
@@ -28,16 +30,21 @@ func TestNodeSelector(t *testing.T) {
 
 	clients := c.patient().start(t)
 	connections := hold(t, c.target(), 24)
+	agents := c.agentsOn(t, c.workers[:2])
 	label(t, c.workers[2])
 	c.awaitMembers(t, convergeLimit, 3, c.workers...)
 	pause(t, time.Second)
 	mustMoveSmoothly(t, clients.stop())
 	connections.mustHaveHeld(t)
 	c.mustSpread(t, 300, c.workers...)
+	if now := c.agentsOn(t, c.workers[:2]); !maps.Equal(now, agents) {
+		t.Errorf("agents were replaced because another node joined: they are %v, and were %v", now, agents)
+	}
 
 	// The one that leads goes. It announces that, so no new connection fails; its own end with it.
 	leaver := c.workers[0]
 	ids := c.idsOf(t, c.workers[1:])
+	agents = c.agentsOn(t, c.workers[1:])
 	clients = c.patient().start(t)
 	unlabel(t, leaver)
 	c.awaitMembers(t, removalLimit, 2, c.workers[1:]...)
@@ -49,6 +56,21 @@ func TestNodeSelector(t *testing.T) {
 	if now := c.idsOf(t, c.workers[1:]); now != ids {
 		t.Errorf("hosts that stay have the IDs %s, and had %s", now, ids)
 	}
+	if now := c.agentsOn(t, c.workers[1:]); !maps.Equal(now, agents) {
+		t.Errorf("agents of hosts that stay were replaced: they are %v, and were %v", now, agents)
+	}
+}
+
+// agentsOn returns the UIDs of the agents' pods.
+func (c *vipCluster) agentsOn(t *testing.T, nodes []string) map[string]types.UID {
+	t.Helper()
+	uids := map[string]types.UID{}
+	for _, node := range nodes {
+		pod, err := c.agentPod(t.Context(), node)
+		must(t, err)
+		uids[node] = pod.UID
+	}
+	return uids
 }
 
 func (c *vipCluster) idsOf(t *testing.T, nodes []string) string {
