@@ -20,12 +20,6 @@ IN_LAB := $(CLUSTER) exec --
 # Go's own output with every test named, or only what fails: make test V=1
 TEST_FLAGS := $(if $(V),-v)
 
-# Tests that talk to the kernel as root, and those that need an API server; all
-# others are unit tests, so that none is forgotten.
-KERNEL_PACKAGES := ./dataplane/filter/... ./dataplane/hostnet/... ./dataplane/heartbeat/link/... ./dataplane/stall/... ./dataplane/agent ./dataplane/internal/...
-ENVTEST_PACKAGES := ./api/... ./controllers/... ./cmd/wlbs-manager ./dataplane/agent/kube ./internal/wlbsctl
-E2E_PACKAGES := ./e2e/...
-
 ##@ Start here
 
 .PHONY: help
@@ -49,16 +43,16 @@ test: test-unit test-bpf test-envtest test-rig test-e2e ## All tests (root; from
 .PHONY: test-unit
 test-unit: ## Unit tests, the convergence simulation included; no privilege needed
 	@[ "$$(id -u)" != 0 ] || hack/install-packages wire
-	go test $(TEST_FLAGS) $$(go list ./... | grep -vxFf <(go list $(KERNEL_PACKAGES) $(ENVTEST_PACKAGES) $(E2E_PACKAGES)))
+	go test $(TEST_FLAGS) $$(hack/test-packages unit)
 
 .PHONY: test-bpf
 test-bpf: ## BPF programs and netlink code, in this machine's kernel (root)
 	hack/install-packages rig
-	go test $(TEST_FLAGS) $(KERNEL_PACKAGES)
+	go test $(TEST_FLAGS) $$(hack/test-packages kernel)
 
 .PHONY: test-envtest
 test-envtest: ## API validation and controllers, against a real API server
-	KUBEBUILDER_ASSETS="$$(hack/kubernetes/build envtest)" go test $(TEST_FLAGS) $(ENVTEST_PACKAGES)
+	KUBEBUILDER_ASSETS="$$(hack/kubernetes/build envtest)" go test $(TEST_FLAGS) $$(hack/test-packages envtest)
 
 .PHONY: test-rig
 test-rig: build ## Whole agents in network namespaces: failover, partitions, stalls (root)
