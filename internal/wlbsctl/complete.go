@@ -5,6 +5,7 @@ package wlbsctl
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -67,20 +68,23 @@ func targetCompletions(inv *inventory, args []string, toComplete string) []cobra
 	}
 	for i := range inv.clusters {
 		c := &inv.clusters[i]
-		offer(c.Name, strings.TrimSpace(fmt.Sprintf("cluster %s %s", firstVIP(c), c.Status.Columns.Hosts)))
+		name := c.Name
+		if len(inv.onNode(name)) > 0 {
+			name = "cluster/" + name
+		}
+		offer(name, strings.TrimSpace(fmt.Sprintf("cluster %s %s", firstVIP(c), c.Status.Columns.Hosts)))
 	}
 	byNode := map[string][]string{}
 	for i := range inv.hosts {
 		h := &inv.hosts[i]
 		byNode[h.Spec.NodeName] = append(byNode[h.Spec.NodeName], h.Spec.ClusterName+":"+strconv.Itoa(int(h.Spec.HostID)))
 	}
-	nodes := make([]string, 0, len(byNode))
-	for node := range byNode {
-		nodes = append(nodes, node)
-	}
-	slices.Sort(nodes)
-	for _, node := range nodes {
-		offer(node, "node, "+strings.Join(byNode[node], " "))
+	for _, node := range slices.Sorted(maps.Keys(byNode)) {
+		name := node
+		if inv.clusterNamed(node) != nil {
+			name = "node/" + node
+		}
+		offer(name, "node, "+strings.Join(byNode[node], " "))
 	}
 	return out
 }
@@ -107,6 +111,9 @@ func portCompletions(inv *inventory, toComplete string) []cobra.Completion {
 		rules := c.Spec.EffectivePortRules()
 		for j := range rules {
 			r := &rules[j]
+			if r.FilteringMode == v1alpha1.FilteringModeDisabled {
+				continue // nothing that a host could enable or drain
+			}
 			description := fmt.Sprintf("rule %s of %s", r.Name, c.Name)
 			if r.Ports.From == r.Ports.To {
 				offer(strconv.Itoa(int(r.Ports.From)), description)

@@ -53,6 +53,9 @@ func (a *app) control(ctx context.Context, targets []string, o *controlOptions, 
 	if err := knownOutput(o.output, "json", "yaml"); err != nil {
 		return err
 	}
+	if o.timeout < 0 {
+		return failf(ExitUsage, "--timeout %v is negative", o.timeout)
+	}
 	c, inv, err := a.inventory(ctx)
 	if err != nil {
 		return err

@@ -72,7 +72,7 @@ func cutPort(text string) (address, port string, qualified bool) {
 }
 
 func isRuleName(text string) bool {
-	return text != "" && strings.Trim(text, "abcdefghijklmnopqrstuvwxyz0123456789-") == "" && strings.Trim(text, "0123456789") != ""
+	return text != "" && text[0] != '-' && strings.Trim(text, "abcdefghijklmnopqrstuvwxyz0123456789-") == "" && strings.Trim(text, "0123456789") != ""
 }
 
 // all reports whether the spec means every rule of the cluster.
@@ -98,8 +98,8 @@ func (p *portSpec) rules(cluster *v1alpha1.LoadBalancingCluster) ([]v1alpha1.Por
 		r := &effective[i]
 		switch anyVIP := (portSpec{port: p.port}); {
 		case !p.matches(r):
-			if p.virtualIP != "" && anyVIP.matches(r) {
-				elsewhere = fmt.Sprintf("; rule %s contains it %s", r.Name, whereWords(r))
+			if p.virtualIP != "" && r.VirtualIP == "" && anyVIP.matches(r) {
+				elsewhere = fmt.Sprintf("; rule %s contains it for all virtual IPs", r.Name)
 			}
 		case r.FilteringMode == v1alpha1.FilteringModeDisabled:
 			disabled = r.Name
@@ -150,12 +150,15 @@ func (v *ruleVerb) words(p *portSpec, rules []v1alpha1.PortRule) string {
 	for i := range rules {
 		names[i] = rules[i].Name
 	}
-	if p.name != "" {
-		return fmt.Sprintf("%s rule %s", v.event, p.name)
-	}
 	what := "rule"
 	if len(rules) > 1 {
 		what = "rules"
+	}
+	switch {
+	case p.name != "":
+		return fmt.Sprintf("%s rule %s", v.event, p.name)
+	case p.port < 0:
+		return fmt.Sprintf("%s all port rules of %s (%s %s)", v.event, p.virtualIP, what, strings.Join(names, ", "))
 	}
 	return fmt.Sprintf("%s rule containing port %s (%s %s)", v.event, p.text, what, strings.Join(names, ", "))
 }

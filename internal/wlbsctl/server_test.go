@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -152,4 +153,14 @@ func (f *fixture) want(code int, args ...string) (stdout, stderr string) {
 		f.t.Fatalf("kubectl wlbs %s: exit code %d, want %d\n%s%s", strings.Join(args, " "), got, code, stdout, stderr)
 	}
 	return stdout, stderr
+}
+
+func (f *fixture) eventually(reached func() bool) {
+	f.t.Helper()
+	kubetest.Eventually(f.t, func() error {
+		if !reached() {
+			return errors.New("not reached")
+		}
+		return nil
+	})
 }

@@ -33,9 +33,8 @@ func parameters(cluster *v1alpha1.LoadBalancingCluster, host *v1alpha1.LoadBalan
 	mode := spec.EffectiveMode()
 	primary := primaryOf(spec)
 	group := "0.0.0.0"
-	if mode == v1alpha1.ModeIGMPMulticast && primary.IsValid() {
-		mac := v1alpha1.ClusterMAC(mode, primary)
-		group = netip.AddrFrom4([4]byte{239, 255, mac[4], mac[5]}).String()
+	if g := v1alpha1.ClusterGroup(mode, primary); g.IsValid() {
+		group = g.String()
 	}
 	dataplane := &host.Status.Dataplane
 	return []parameter{
