@@ -9,6 +9,10 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/convergence"
 )
 
+// handshakeLimit is how long a handshake that was under way when the drain began may take. What is half open then is dead, or was
+// never meant to open: a SYN flood must not keep a host from stopping.
+const handshakeLimit = 10 * time.Second
+
 // drain follows a "drainstop": the host takes no new connections, and stops when the last one has
 // ended (Microsoft KB242242), or when the time for that is over.
 type drain struct {
@@ -36,10 +40,11 @@ func (d *drain) desired(p *plan) convergence.DesiredState {
 }
 
 // over reports, once, that a drain has come to its end.
-func (d *drain) over(now time.Duration, state convergence.State, connections int) bool {
+func (d *drain) over(now time.Duration, state convergence.State, connections, halfOpen int) bool {
 	if !d.wanted || d.stopped || state != convergence.StateDraining {
 		return false
 	}
-	d.stopped = connections == 0 || d.timeout > 0 && now-d.since >= d.timeout
+	idle := connections == 0 && (halfOpen == 0 || now-d.since >= handshakeLimit)
+	d.stopped = idle || d.timeout > 0 && now-d.since >= d.timeout
 	return d.stopped
 }

@@ -28,7 +28,7 @@ func TestDrainStopsWhenTheLastConnectionEnds(t *testing.T) {
 		{convergence.StateDraining, 0, false}, // said once
 	}
 	for i, s := range steps {
-		if got := d.over(time.Hour, s.state, s.connections); got != s.over {
+		if got := d.over(time.Hour, s.state, s.connections, 0); got != s.over {
 			t.Errorf("step %d: over = %v, want %v", i, got, s.over)
 		}
 	}
@@ -48,10 +48,21 @@ func TestDrainEndsAtItsTimeout(t *testing.T) {
 	var d drain
 	d.set(drained, 100*time.Second)
 	d.set(drained, 120*time.Second) // another change does not prolong it
-	if d.over(129*time.Second, convergence.StateDraining, 1) {
+	if d.over(129*time.Second, convergence.StateDraining, 1, 0) {
 		t.Error("over before its timeout")
 	}
-	if !d.over(130*time.Second, convergence.StateDraining, 1) {
+	if !d.over(130*time.Second, convergence.StateDraining, 1, 0) {
 		t.Error("not over at its timeout")
+	}
+}
+
+// Half-open connections get the time of a handshake and no more: a SYN flood does not keep a host from stopping.
+func TestDrainOutlastsHalfOpen(t *testing.T) {
+	d := drain{wanted: true, since: time.Minute}
+	if d.over(time.Minute+handshakeLimit-1, convergence.StateDraining, 0, 5) {
+		t.Error("over while handshakes may be under way")
+	}
+	if !d.over(time.Minute+handshakeLimit, convergence.StateDraining, 0, 5) {
+		t.Error("not over although what is half open is dead")
 	}
 }

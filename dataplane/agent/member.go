@@ -289,6 +289,7 @@ func (m *member) sample(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.stall.Peers = peersOf(m.machine.PeerTraffic())
 	verdict, changed := m.detector.Observe(s.stall)
 	if changed {
 		m.log.Info("Stall verdict changed", "reason", verdict.Reason, "queue", verdict.Queue, "message", verdict.Message)
@@ -296,14 +297,14 @@ func (m *member) sample(ctx context.Context) error {
 	m.reporter.sample, m.reporter.verdict = s, verdict
 	events := []convergence.Event{convergence.Traffic{
 		PacketsHandled: uint32(s.counters.Admitted),
-		SYNs:           uint32(s.counters.SYNDelivered),
+		SYNs:           uint32(s.stall.SYNs - s.stall.RepeatedSYNs), // clients, not their patience
 		Handshakes:     uint32(s.counters.HandshakesCompleted),
 		StallReason:    stallCode(verdict.Reason),
 		Evict:          m.offered.stallEvicts && verdict.Stalled(),
 	}}
 	if s.swept {
 		events = append(events, convergence.Idle{Table: s.connections.Idle})
-		if m.drain.over(s.stall.At, m.out.View.State, s.connections.Count+s.connections.HalfOpen) {
+		if m.drain.over(s.stall.At, m.out.View.State, s.connections.Count, s.connections.HalfOpen) {
 			m.log.Info("Drained, stopping", "connectionsCut", s.connections.Count)
 			events = append(events, convergence.DesiredState{State: convergence.Stopped})
 		}

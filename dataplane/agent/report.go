@@ -44,11 +44,11 @@ func (r *reporter) build(m *member) *v1alpha1.LoadBalancingHostStatus {
 	*s = v1alpha1.LoadBalancingHostStatus{
 		Conditions:               s.Conditions,
 		ObservedGeneration:       &hostGeneration,
-		OfferedClusterGeneration: pointer(m.offered.generation),
+		OfferedClusterGeneration: new(m.offered.generation),
 		State:                    hostCondition(view.State),
-		Members:                  idsOf(view.Members),
-		Epoch:                    pointer(int64(view.Epoch)),
-		Convergences:             pointer(int64(view.Convergences)),
+		Members:                  idsOf(membersOf(view)),
+		Epoch:                    new(int64(view.Epoch)),
+		Convergences:             new(int64(view.Convergences)),
 		LastConvergence:          r.lastConvergence(view),
 		Buckets:                  bucketReport(inForce, &view.Own),
 		Traffic:                  r.traffic(),
@@ -61,10 +61,10 @@ func (r *reporter) build(m *member) *v1alpha1.LoadBalancingHostStatus {
 		},
 	}
 	if m.inForce != nil {
-		s.ClusterGeneration = pointer(m.inForce.generation)
+		s.ClusterGeneration = new(m.inForce.generation)
 	}
 	if view.Default != 0 {
-		s.DefaultHostID = pointer(int32(view.Default))
+		s.DefaultHostID = new(int32(view.Default))
 	}
 	if r.verdict.Stalled() {
 		since := r.instant(r.verdict.Since)
@@ -82,7 +82,7 @@ func (r *reporter) lastConvergence(view *convergence.View) *v1alpha1.Convergence
 	started := r.instant(view.Started)
 	record := &v1alpha1.ConvergenceRecord{Cause: v1alpha1.ConvergenceCause(view.Cause.String()), StartedAt: &started}
 	if view.Finished != 0 {
-		record.DurationMilliseconds = pointer((view.Finished - view.Started).Milliseconds())
+		record.DurationMilliseconds = new((view.Finished - view.Started).Milliseconds())
 	}
 	return record
 }
@@ -90,15 +90,15 @@ func (r *reporter) lastConvergence(view *convergence.View) *v1alpha1.Convergence
 func (r *reporter) traffic() v1alpha1.HostTraffic {
 	c := &r.sample.counters
 	return v1alpha1.HostTraffic{
-		Admitted:    pointer(int64(c.Admitted)),
-		Rejected:    pointer(int64(c.Rejected)),
-		Invalid:     pointer(int64(c.Invalid)),
-		Delivered:   pointer(int64(c.Delivered)),
-		Answered:    pointer(int64(c.Answered)),
-		Transmitted: pointer(int64(r.sample.transmitted)),
-		Completed:   pointer(int64(c.HandshakesCompleted)),
-		Connections: pointer(int64(r.sample.connections.Count)),
-		Untracked:   pointer(int64(c.Untracked)),
+		Admitted:    new(int64(c.Admitted)),
+		Rejected:    new(int64(c.Rejected)),
+		Invalid:     new(int64(c.Invalid)),
+		Delivered:   new(int64(c.Delivered)),
+		Answered:    new(int64(c.Answered)),
+		Transmitted: new(int64(r.sample.transmitted)),
+		Completed:   new(int64(c.HandshakesCompleted)),
+		Connections: new(int64(r.sample.connections.Count)),
+		Untracked:   new(int64(c.Untracked)),
 	}
 }
 
@@ -196,7 +196,7 @@ func bucketReport(p *plan, own *bucket.Table) []v1alpha1.RuleBuckets {
 	var report []v1alpha1.RuleBuckets
 	for _, slot := range p.usedSlots() {
 		report = append(report, v1alpha1.RuleBuckets{
-			Rule: p.slotName(slot), Count: pointer(int32(own[slot].Len())), Map: own[slot].String(),
+			Rule: p.slotName(slot), Count: new(int32(own[slot].Len())), Map: own[slot].String(),
 		})
 	}
 	return report
@@ -221,6 +221,14 @@ func hostCondition(s convergence.State) v1alpha1.HostCondition {
 	}
 }
 
+// membersOf leaves out who is heard but does not belong: a host with other rules, or one that is about to join.
+func membersOf(view *convergence.View) heartbeat.Set {
+	if view.State == convergence.StateConverged || view.State == convergence.StateDraining {
+		return view.Committed
+	}
+	return view.Members
+}
+
 func idsOf(set heartbeat.Set) []int32 {
 	var ids []int32
 	for id := uint8(1); id <= heartbeat.MaxHosts; id++ {
@@ -238,5 +246,3 @@ func addresses(addrs []netip.Addr) []string {
 	}
 	return out
 }
-
-func pointer[T any](v T) *T { return &v }

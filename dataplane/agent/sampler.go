@@ -90,6 +90,15 @@ func stallSample(now time.Duration, c *filter.Counters, leaves []stall.Leaf, out
 	return s
 }
 
+// peersOf has what the peers say of their clients; their heartbeats leave repeated requests out already.
+func peersOf(traffic []convergence.PeerTraffic) []stall.Peer {
+	var peers []stall.Peer
+	for _, t := range traffic {
+		peers = append(peers, stall.Peer{ID: t.HostID, SYNs: uint64(t.SYNs), Completed: uint64(t.Handshakes)})
+	}
+	return peers
+}
+
 // stallCode is the number of a stall reason in heartbeats; 0 is none. It must not change between versions.
 func stallCode(reason v1alpha1.StallReason) uint8 {
 	for i, r := range []v1alpha1.StallReason{
