@@ -20,6 +20,8 @@ type Load struct {
 	Target netip.AddrPort
 	// Clients is how many client addresses take part, from First on.
 	First, Clients int
+	// Remote makes the clients come from beyond the segment, each from a network of its own: see RemoteAddr.
+	Remote bool
 	// Connections is how many connections each client makes; 0 means until Stop, at most for Limit.
 	Connections int
 	// Interval between a client's connections, or between lines with Hold. A new connection does not wait for the last.

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -62,6 +63,9 @@ func runClient(config string) error {
 	var wg sync.WaitGroup
 	for i := range l.Clients {
 		client := ClientAddr(l.First + i)
+		if l.Remote {
+			client = RemoteAddr(l.First + i)
+		}
 		// Spread over the interval, as clients that know nothing of each other are.
 		phase := l.Interval * time.Duration(i) / time.Duration(l.Clients)
 		wg.Go(func() {
@@ -110,11 +114,25 @@ func attempt(l Load, client netip.Addr) (a Attempt) {
 	}
 	defer func() { _ = conn.Close() }()
 	a.Port = portOf(conn.LocalAddr())
-	a.Host, err = exchange(conn, bufio.NewReader(conn), l.Timeout, "hello")
+	a.Host, err = ask(conn, l)
 	if err != nil {
 		a.Error = err.Error()
 	}
 	return a
+}
+
+// ask sends one line; where it is a datagram, which any full buffer may lose, again every second as a resolver does.
+func ask(conn net.Conn, l Load) (host string, err error) {
+	in := bufio.NewReader(conn)
+	if !l.UDP {
+		return exchange(conn, in, l.Timeout, "hello")
+	}
+	for end := time.Now().Add(l.Timeout); ; {
+		host, err = exchange(conn, in, min(time.Second, time.Until(end)), "hello")
+		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || !time.Now().Before(end) {
+			return host, err
+		}
+	}
 }
 
 func dial(l Load, client netip.Addr) (net.Conn, error) {

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
 // stopPatience is how long a graceful end may take before the rig calls it hung.
@@ -33,6 +35,8 @@ type Host struct {
 	// Port is the bridge's end of the cable.
 	Port string
 
+	// file is the host's own cluster file, empty while it has that of all.
+	file   string
 	rig    *Rig
 	agent  *Process
 	server *Process
@@ -53,6 +57,9 @@ func (r *Rig) addHost(id int) error {
 		return err
 	}
 	if err := h.NS.Do(addAddresses(netip.PrefixFrom(h.Addr, 16))); err != nil {
+		return err
+	}
+	if _, err := h.NS.Run("ip", "route", "add", remoteNet, "via", ClientAddr(0).String()); err != nil {
 		return err
 	}
 	return h.StartServer()
@@ -83,8 +90,44 @@ func (h *Host) Start() error {
 	}
 	var err error
 	h.agent, err = h.NS.start(h.AgentLog(), h.rig.opts.Detach, nil, h.rig.opts.Agent, "run",
-		"--cluster-file", h.rig.clusterFile(), "--node", h.Name,
+		"--cluster-file", h.clusterFile(), "--node", h.Name,
 		"--state-dir", h.StateDir(), "--socket", h.Socket(), "--bpffs-dir", h.Pins())
+	return err
+}
+
+func (h *Host) clusterFile() string {
+	if h.file != "" {
+		return h.file
+	}
+	return h.rig.clusterFile()
+}
+
+// Misconfigure gives the host a cluster file of its own, before its agent starts.
+func (h *Host) Misconfigure(change func(*wlbsv1alpha1.LoadBalancingCluster)) error {
+	cluster := h.rig.Cluster.DeepCopy()
+	change(cluster)
+	h.file = h.path("web.yaml")
+	return writeCluster(h.file, cluster)
+}
+
+// DropAnswers keeps the host's SYN-ACKs from the clients, and nothing else; the bridge does it, so that no counter of
+// the host moves. LetAnswers ends it.
+func (h *Host) DropAnswers() error {
+	for _, command := range []string{
+		"add table netdev drop" + h.Port,
+		"add chain netdev drop" + h.Port + " in { type filter hook ingress device " + h.Port + " priority 0 ; }",
+		"add rule netdev drop" + h.Port + " in ip saddr " + VIP.String() + " tcp flags & (syn|ack) == syn|ack drop",
+	} {
+		if _, err := h.rig.Bridge.Run("nft", strings.Fields(command)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// LetAnswers ends DropAnswers.
+func (h *Host) LetAnswers() error {
+	_, err := h.rig.Bridge.Run("nft", "delete", "table", "netdev", "drop"+h.Port)
 	return err
 }
 

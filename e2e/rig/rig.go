@@ -202,11 +202,23 @@ func (r *Rig) addClient() error {
 	for i := range Clients {
 		addrs = append(addrs, netip.PrefixFrom(ClientAddr(i), 16))
 	}
-	return r.Client.Do(addAddresses(addrs...))
+	if err := r.Client.Do(addAddresses(addrs...)); err != nil {
+		return err
+	}
+	_, err = r.Client.Run("ip", "route", "add", "local", remoteNet, "dev", "lo")
+	return err
 }
 
 // ClientAddr returns the address of one client, 0..Clients-1.
 func ClientAddr(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 77, 1, byte(1 + i%Clients)}) }
+
+// RemoteAddr returns the address of one of the 32,000 clients beyond the segment: each is in a /24 of its own.
+func RemoteAddr(i int) netip.Addr {
+	return netip.AddrFrom4([4]byte{10, byte(128 + i>>8&0x7f), byte(i), byte(1 + i%250)})
+}
+
+// remoteNet holds all of RemoteAddr. The hosts reach it by way of the first client.
+const remoteNet = "10.128.0.0/9"
 
 func defaultCluster(hosts int) *wlbsv1alpha1.LoadBalancingCluster {
 	c := &wlbsv1alpha1.LoadBalancingCluster{
@@ -237,17 +249,18 @@ func nodeName(id int) string {
 }
 
 // WriteCluster writes the cluster file; agents that run notice it.
-func (r *Rig) WriteCluster() error {
-	content, err := yaml.Marshal(r.Cluster)
+func (r *Rig) WriteCluster() error { return writeCluster(r.clusterFile(), r.Cluster) }
+
+func writeCluster(path string, cluster *wlbsv1alpha1.LoadBalancingCluster) error {
+	content, err := yaml.Marshal(cluster)
 	if err != nil {
 		return fmt.Errorf("cluster file: %w", err)
 	}
 	// Renamed into place, so that no agent reads half of it.
-	draft := r.clusterFile() + ".new"
-	if err := os.WriteFile(draft, content, 0o644); err != nil {
+	if err := os.WriteFile(path+".new", content, 0o644); err != nil {
 		return fmt.Errorf("cluster file: %w", err)
 	}
-	if err := os.Rename(draft, r.clusterFile()); err != nil {
+	if err := os.Rename(path+".new", path); err != nil {
 		return fmt.Errorf("cluster file: %w", err)
 	}
 	return nil

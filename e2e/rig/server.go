@@ -17,8 +17,12 @@ type serverConfig struct {
 	Name string
 }
 
-// OtherPort is a second port of the servers that no rule of the rig covers.
-const OtherPort = 8080
+// OtherPort is a second port of the servers that no rule of the rig covers; SecondPort and ThirdPort are for rules of tests.
+const (
+	OtherPort  = 8080
+	SecondPort = 8081
+	ThirdPort  = 8082
+)
 
 // runServer answers on all addresses of the host: a line of text with its name and the line, an HTTP
 // request with its name, a datagram with its name and the datagram.
@@ -28,7 +32,7 @@ func runServer(config string) error {
 		return fmt.Errorf("configuration: %w", err)
 	}
 	failed := make(chan error)
-	for _, port := range []int{HTTPPort, OtherPort} {
+	for _, port := range []int{HTTPPort, OtherPort, SecondPort, ThirdPort} {
 		listener, err := net.ListenTCP("tcp", &net.TCPAddr{Port: port})
 		if err != nil {
 			return err

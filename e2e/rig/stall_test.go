@@ -118,3 +118,62 @@ func TestIdleAndSlowAreNoStall(t *testing.T) {
 	watch(12 * time.Second)
 	_ = stop(t, run)
 }
+
+// With action Evict a stalled host gets nothing until it recovers; its clients are served by others meanwhile.
+func TestEvict(t *testing.T) {
+	r := startRig(t, 3, func(c *wlbsv1alpha1.LoadBalancingCluster) {
+		c.Spec.StallDetection.Action = wlbsv1alpha1.StallActionEvict
+	})
+	run := probing(t, r)
+	lapse(t, time.Second)
+	sick := r.Hosts[1]
+	must(t, sick.StallEgress())
+	_, err := sick.WaitStall(soon(t, patience), wlbsv1alpha1.StallEgressQueue)
+	must(t, err)
+	r.bucketsBecome(t, "http", 30, 0, 30)
+	if got := r.shares(t, Load{Target: vipPort(HTTPPort), Clients: 120}); got[sick.Name] != 0 || len(got) != 2 {
+		t.Errorf("with node-b evicted: %v", got)
+	}
+	r.converged(t, r.Hosts...) // it is a member all the same
+	must(t, sick.Unstall())
+	_, err = sick.WaitStall(soon(t, patience), "")
+	must(t, err)
+	r.bucketsBecome(t, "http", 20, 20, 20)
+	_ = stop(t, run)
+}
+
+// Of two hosts none is evicted: that would be half of the cluster.
+func TestEvictNeverHalf(t *testing.T) {
+	r := startRig(t, 2, func(c *wlbsv1alpha1.LoadBalancingCluster) {
+		c.Spec.StallDetection.Action = wlbsv1alpha1.StallActionEvict
+	})
+	run := probing(t, r)
+	defer func() { _ = stop(t, run) }()
+	must(t, r.Hosts[1].StallEgress())
+	_, err := r.Hosts[1].WaitStall(soon(t, patience), wlbsv1alpha1.StallEgressQueue)
+	must(t, err)
+	lapse(t, 2*time.Second)
+	r.bucketsBecome(t, "http", 30, 30)
+}
+
+// Replies that get lost beyond the host are seen by comparison with the peers, whose clients complete their handshakes.
+func TestRepliesLost(t *testing.T) {
+	needTool(t, "nft")
+	r := startRig(t, 3, nil)
+	run := probing(t, r)
+	defer func() { _ = stop(t, run) }()
+	lapse(t, time.Second)
+	must(t, r.Hosts[2].DropAnswers())
+	_, err := r.Hosts[2].WaitStall(soon(t, patience), wlbsv1alpha1.StallRepliesLost)
+	must(t, err)
+	for _, h := range r.Hosts[:2] {
+		is, err := h.Query(t.Context())
+		must(t, err)
+		if is.Status.Stall != nil {
+			t.Errorf("%s is flagged, too: %+v", h.Name, is.Status.Stall)
+		}
+	}
+	must(t, r.Hosts[2].LetAnswers())
+	_, err = r.Hosts[2].WaitStall(soon(t, patience), "")
+	must(t, err)
+}

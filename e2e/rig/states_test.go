@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rig
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+)
+
+const patience = 30 * time.Second
+
+// bucketsBecome waits until the hosts report so many buckets of a rule, in the order of their IDs.
+func (r *Rig) bucketsBecome(t *testing.T, rule string, want ...int32) {
+	t.Helper()
+	must(t, poll(soon(t, patience), func() error {
+		for i, h := range r.Hosts[:len(want)] {
+			is, err := h.Query(t.Context())
+			if err != nil {
+				return err
+			}
+			for _, b := range is.Status.Buckets {
+				if b.Rule == rule && *b.Count != want[i] {
+					return fmt.Errorf("%s has %d buckets of %s, want %d", h.Name, *b.Count, rule, want[i])
+				}
+			}
+		}
+		return nil
+	}))
+}
+
+func (h *Host) becomes(t *testing.T, state wlbsv1alpha1.HostCondition) *wlbsv1alpha1.LoadBalancingHost {
+	t.Helper()
+	var is *wlbsv1alpha1.LoadBalancingHost
+	must(t, poll(soon(t, patience), func() (err error) {
+		if is, err = h.Query(t.Context()); err == nil && is.Status.State != state {
+			err = fmt.Errorf("%s is %s, want %s", h.Name, is.Status.State, state)
+		}
+		return err
+	}))
+	return is
+}
+
+// A drained host takes no new connection, keeps those it has, says how many are left, and stops with the last one
+// (drainstop). No client sees any of it, and a crash of the agent in between does not undo it.
+func TestDrainstop(t *testing.T) {
+	r := startRig(t, 3, nil)
+	h := r.Hosts[1]
+	held, err := r.StartLoad(Load{Target: vipPort(HTTPPort), Clients: 60, Hold: true, Interval: 100 * time.Millisecond, Timeout: 10 * time.Second})
+	must(t, err)
+	lapse(t, time.Second)
+	run := probing(t, r)
+	lapse(t, time.Second)
+	r.desired(t, h, wlbsv1alpha1.HostStateDrained)
+	h.becomes(t, wlbsv1alpha1.HostDraining)
+	from := time.Now()
+	must(t, h.Kill())
+	must(t, h.Start())
+	h.becomes(t, wlbsv1alpha1.HostDraining)
+	must(t, poll(soon(t, patience), func() error {
+		is, err := h.Query(t.Context())
+		if err == nil && (is.Status.State != wlbsv1alpha1.HostDraining || is.Status.Traffic.Connections == nil || *is.Status.Traffic.Connections == 0) {
+			err = fmt.Errorf("%s is %s and says nothing of the connections left", h.Name, is.Status.State)
+		}
+		return err
+	}))
+	lapse(t, 2*time.Second)
+	report := stop(t, held)
+	none(t, report.Failed(), len(report.Attempts))
+	if report.ByHost()[h.Name] == 0 {
+		t.Errorf("no connection was held at %s", h.Name)
+	}
+	h.becomes(t, wlbsv1alpha1.HostStopped)
+	t.Logf("stopped %v after the drain began", time.Since(from).Round(time.Millisecond))
+	r.converged(t, r.Hosts[0], r.Hosts[2])
+	report = stop(t, run)
+	none(t, report.Failed(), len(report.Attempts))
+	for _, a := range report.Attempts {
+		if a.Host == h.Name && a.Start.After(from.Add(2*time.Second)) {
+			t.Errorf("%s took a new connection of %s %v after it was drained", h.Name, a.Client, a.Start.Sub(from))
+			break
+		}
+	}
+}
+
+// A drain ends after its timeout although connections are left.
+func TestDrainTimeout(t *testing.T) {
+	r := startRig(t, 2, nil)
+	held, err := r.StartLoad(Load{Target: vipPort(HTTPPort), Clients: 60, Hold: true, Interval: 100 * time.Millisecond, Timeout: 5 * time.Second})
+	must(t, err)
+	defer func() { _ = stop(t, held) }()
+	lapse(t, time.Second)
+	r.config(r.Hosts[1]).DrainTimeoutSeconds = new(int32(3))
+	r.desired(t, r.Hosts[1], wlbsv1alpha1.HostStateDrained)
+	r.Hosts[1].becomes(t, wlbsv1alpha1.HostDraining)
+	r.Hosts[1].becomes(t, wlbsv1alpha1.HostStopped)
+	r.converged(t, r.Hosts[0])
+}
+
+// The reported state is the one acted on after every pair of commands (Q247712), also over a restart of the agent.
+func TestQ247712(t *testing.T) {
+	const started, stopped, drained, suspended = wlbsv1alpha1.HostStateStarted, wlbsv1alpha1.HostStateStopped,
+		wlbsv1alpha1.HostStateDrained, wlbsv1alpha1.HostStateSuspended
+	reported := map[wlbsv1alpha1.HostState]wlbsv1alpha1.HostCondition{
+		started: wlbsv1alpha1.HostConverged, stopped: wlbsv1alpha1.HostStopped,
+		drained:   wlbsv1alpha1.HostStopped, // there is nothing to wait for
+		suspended: wlbsv1alpha1.HostSuspended,
+	}
+	r := startRig(t, 2, nil)
+	h := r.Hosts[0] // the default host
+	// Every ordered pair once.
+	for i, state := range []wlbsv1alpha1.HostState{
+		stopped, started, drained, started, suspended, started,
+		stopped, drained, stopped, suspended, stopped, started,
+		drained, suspended, drained, started,
+	} {
+		r.desired(t, h, state)
+		h.becomes(t, reported[state])
+		want := map[bool]int{true: 2, false: 1}[state == started]
+		if state == started {
+			r.converged(t, r.Hosts...)
+		} else {
+			r.converged(t, r.Hosts[1])
+		}
+		if i%5 == 4 {
+			must(t, h.Kill())
+			must(t, h.Start())
+			h.becomes(t, reported[state])
+			if state == started {
+				r.converged(t, r.Hosts...)
+			}
+		}
+		if got := r.shares(t, Load{Target: vipPort(HTTPPort), Clients: 60}); len(got) != want {
+			t.Errorf("command %d, %s: answers of %v, want %d hosts", i, state, got, want)
+		}
+	}
+}
+
+// A rule that is drained or disabled on a host gives its share to the others; drained, what is connected stays.
+func TestRuleStates(t *testing.T) {
+	r := startRig(t, 3, nil)
+	held, err := r.StartLoad(Load{Target: vipPort(HTTPPort), Clients: 60, Hold: true, Interval: 100 * time.Millisecond, Timeout: 10 * time.Second})
+	must(t, err)
+	lapse(t, time.Second)
+	set := func(state wlbsv1alpha1.RuleState) {
+		r.config(r.Hosts[1]).Rules = []wlbsv1alpha1.HostRule{{Name: "http", State: state}}
+		must(t, r.WriteCluster())
+	}
+	set(wlbsv1alpha1.RuleStateDrained)
+	r.bucketsBecome(t, "http", 30, 0, 30)
+	if got := r.shares(t, Load{Target: vipPort(HTTPPort), Clients: 120}); got["node-b"] != 0 || len(got) != 2 {
+		t.Errorf("drained on node-b: %v", got)
+	}
+	report := stop(t, held)
+	none(t, report.Failed(), len(report.Attempts))
+	if report.ByHost()["node-b"] == 0 {
+		t.Error("no connection was held at node-b")
+	}
+	set(wlbsv1alpha1.RuleStateEnabled)
+	r.bucketsBecome(t, "http", 20, 20, 20)
+	set(wlbsv1alpha1.RuleStateDisabled)
+	r.bucketsBecome(t, "http", 30, 0, 30)
+	if got := r.shares(t, Load{Target: vipPort(HTTPPort), Clients: 120}); got["node-b"] != 0 || len(got) != 2 {
+		t.Errorf("disabled on node-b: %v", got)
+	}
+	r.converged(t, r.Hosts...)
+}
