@@ -228,14 +228,11 @@ func TestStatusOfTwoClustersOnOneVIP(t *testing.T) {
 func TestFieldsWithoutEffectAreNamed(t *testing.T) {
 	c := start(t, 0)
 	c.lbc(t, "fields", func(s *v1alpha1.LoadBalancingClusterSpec) {
-		s.Mode = v1alpha1.ModeIGMPMulticast
-		s.StallDetection.Action = v1alpha1.StallActionEvict
+		s.PortRules = []v1alpha1.PortRule{{Name: "http", Ports: v1alpha1.PortRange{From: 80, To: 80}, AffinityTimeoutSeconds: new(int32(600))}}
 	})
 	condition := c.waitForCondition(t, "fields", v1alpha1.ConditionFieldsInEffect, metav1.ConditionFalse, v1alpha1.ReasonFieldsWithoutEffect)
-	for _, want := range []string{"spec.mode=IGMPMulticast", "spec.stallDetection.action=Evict"} {
-		if !strings.Contains(condition.Message, want) {
-			t.Errorf("message %q does not name %s", condition.Message, want)
-		}
+	if want := "spec.portRules[http].affinityTimeoutSeconds=600"; !strings.Contains(condition.Message, want) {
+		t.Errorf("message %q does not name %s", condition.Message, want)
 	}
 }
 

@@ -76,7 +76,7 @@ func TestNoticesOfRemovedHost(t *testing.T) {
 
 func TestNoticesOfConfig(t *testing.T) {
 	cluster := testCluster()
-	cluster.Spec.Mode = v1alpha1.ModeUnicast
+	cluster.Spec.PortRules = []v1alpha1.PortRule{{Name: "http", AffinityTimeoutSeconds: new(int32(600))}}
 	first := after(cluster, says(1, converged, 7, []int32{1}, contradicts(v1alpha1.ReasonRulesDiffer, "differ")))
 	var got []string
 	for _, n := range notices(&cluster.Status, &first.Status) {

@@ -10,27 +10,10 @@ func FieldsWithoutEffect(spec *LoadBalancingClusterSpec) []string {
 	var fields []string
 	add := func(format string, args ...any) { fields = append(fields, fmt.Sprintf(format, args...)) }
 
-	if mode := spec.EffectiveMode(); mode != ModeMulticast {
-		add("spec.mode=%s", mode)
-	}
 	for i := range spec.PortRules {
 		if r := &spec.PortRules[i]; r.AffinityTimeoutSeconds != nil {
 			add("spec.portRules[%s].affinityTimeoutSeconds=%d", r.Name, *r.AffinityTimeoutSeconds)
 		}
-	}
-	for i := range spec.Hosts {
-		h := &spec.Hosts[i]
-		if state := h.EffectiveDesiredState(); state == HostStateDrained || state == HostStateSuspended {
-			add("spec.hosts[%s].desiredState=%s", h.NodeName, state)
-		}
-		for j := range h.Rules {
-			if state := h.Rules[j].EffectiveState(); state != RuleStateEnabled {
-				add("spec.hosts[%s].rules[%s].state=%s", h.NodeName, h.Rules[j].Name, state)
-			}
-		}
-	}
-	if action := spec.StallDetection.EffectiveAction(); action != StallActionReport {
-		add("spec.stallDetection.action=%s", action)
 	}
 	return fields
 }

@@ -205,8 +205,7 @@ type HostRule struct {
 	HandlingPriority *int32 `json:"handlingPriority,omitempty"`
 
 	// state is the state of the rule on this host: Enabled, Disabled (no traffic) or Drained (no new connections).
-	// Defaults to Enabled. Disabled and Drained are accepted and reported by the condition FieldsInEffect,
-	// without effect in this version.
+	// Defaults to Enabled.
 	// +optional
 	State RuleState `json:"state,omitempty"`
 }
@@ -228,8 +227,7 @@ type HostConfig struct {
 	HostID *int32 `json:"hostID,omitempty"`
 
 	// desiredState is Started (member), Stopped (no member, connections are cut), Drained (finish connections, then stop)
-	// or Suspended (stopped, and control commands are refused). Defaults to Started. Drained and Suspended are accepted
-	// and reported by the condition FieldsInEffect, without effect in this version.
+	// or Suspended (stopped, and control commands are refused). Defaults to Started.
 	// +optional
 	DesiredState HostState `json:"desiredState,omitempty"`
 
@@ -284,7 +282,7 @@ type StallDetection struct {
 	MinPackets *int32 `json:"minPackets,omitempty"`
 
 	// action is Report (flag the host) or Evict (also give it weight 0 until it recovers). Defaults to Report.
-	// Evict is accepted and reported by the condition FieldsInEffect, without effect in this version.
+	// Less than half of the members are evicted at a time.
 	// +optional
 	Action StallAction `json:"action,omitempty"`
 }
@@ -313,8 +311,7 @@ type Dataplane struct {
 type LoadBalancingClusterSpec struct {
 	// mode selects the cluster MAC, the address that clients send to; w.x.y.z is the primary virtual IP:
 	// Unicast 02-BF-w-x-y-z, Multicast 03-BF-w-x-y-z, IGMPMulticast 01-00-5E-7F-y-z with a join of 239.255.y.z.
-	// Immutable. Defaults to Multicast. Unicast and IGMPMulticast are accepted and reported by the condition
-	// FieldsInEffect, without effect in this version.
+	// Immutable. Defaults to Multicast.
 	// +optional
 	Mode Mode `json:"mode,omitempty"`
 
