@@ -56,12 +56,13 @@ func (m *Machine) compose() {
 	h.StallReason = m.traffic.StallReason
 }
 
-// composeReady fills in what the filter accepts, and what is idle: never a bucket whose new connections this host accepts.
+// composeReady fills in what the filter may accept, and what is idle: never a bucket whose new connections this host accepts. What is
+// masked counts, for it comes back without a round: Ready only ever grows by a commit, so that an old one is no less than a new one.
 func (m *Machine) composeReady(h *heartbeat.Message) {
 	for i := range bucket.Slots {
 		h.Ready[i] = 0
 		if m.serving {
-			h.Ready[i] = m.accept[i].Minus(m.masked[i])
+			h.Ready[i] = m.accept[i]
 		}
 		h.Idle[i] = m.idle[i].Minus(m.accept[i])
 	}

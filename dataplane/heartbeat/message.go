@@ -61,7 +61,8 @@ type Message struct {
 	New bucket.Table
 	// Idle are the buckets in which the sender tracks no connection and accepts none.
 	Idle bucket.Table
-	// Ready are the buckets of which the sender's filter accepts new connections right now.
+	// Ready are the buckets of which the sender's filter accepts new connections right now, or may after the next heartbeat of a
+	// host that serves beside it: it only grows by a commit.
 	Ready bucket.Table
 	// Weights are the sender's load weights.
 	Weights [bucket.Slots]uint32
