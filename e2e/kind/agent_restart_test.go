@@ -33,8 +33,6 @@ func (c *vipCluster) restartAgent(t *testing.T, node string) {
 	t.Helper()
 	old, err := c.agentPod(t.Context(), node)
 	must(t, err)
-	host, err := c.host(t.Context(), node)
-	must(t, err)
 	start := time.Now()
 	mustKubectl(t, "", "delete", "pod", "-n", systemNamespace, old.Name, "--wait=false")
 	within(t, time.Minute, "a new agent on "+node, func(ctx context.Context) error {
@@ -42,15 +40,15 @@ func (c *vipCluster) restartAgent(t *testing.T, node string) {
 		if err != nil {
 			return err
 		}
-		if pod.UID == old.UID || !podReady(pod) {
-			return fmt.Errorf("pod %s is %s, ready: %t", pod.Name, phase(pod), podReady(pod))
+		if pod.UID == old.UID || len(pod.Status.ContainerStatuses) != 1 || pod.Status.ContainerStatuses[0].State.Running == nil {
+			return fmt.Errorf("pod %s is %s", pod.Name, phase(pod))
 		}
-		now, err := c.host(ctx, node)
+		host, err := c.host(ctx, node)
 		if err != nil {
 			return err
 		}
-		if !value(host.Status.RenewTime).Time.Before(value(now.Status.RenewTime).Time) {
-			return fmt.Errorf("host %s has not reported since", now.Name)
+		if value(host.Status.RenewTime).Time.Before(pod.Status.ContainerStatuses[0].State.Running.StartedAt.Time) {
+			return fmt.Errorf("host %s has not reported since", host.Name)
 		}
 		return nil
 	})

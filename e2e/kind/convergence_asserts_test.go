@@ -10,11 +10,8 @@ import (
 	"testing"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
@@ -48,41 +45,7 @@ func (c *vipCluster) awaitMembers(t *testing.T, limit time.Duration, desired int
 // awaitConverged waits until all workers are members.
 func (c *vipCluster) awaitConverged(t *testing.T) time.Duration {
 	t.Helper()
-	took := c.awaitMembers(t, convergeLimit, len(c.workers), c.workers...)
-	c.awaitAgents(t, len(c.workers))
-	return took
-}
-
-// awaitAgents waits until the newest agent runs on so many nodes, and no older one any more.
-func (c *vipCluster) awaitAgents(t *testing.T, nodes int) {
-	t.Helper()
-	took := within(t, convergeLimit, "agents of cluster "+c.name, func(ctx context.Context) error {
-		pods, err := c.pods(ctx, map[string]string{v1alpha1.ClusterLabel: c.name})
-		if err != nil {
-			return err
-		}
-		var set appsv1.DaemonSet
-		if err := c.api.Get(ctx, client.ObjectKey{Namespace: systemNamespace, Name: "wlbs-agent-" + c.name}, &set); err != nil {
-			return err
-		}
-		pods = slices.DeleteFunc(pods, func(p corev1.Pod) bool { return !isCurrent(&p, &set.Spec.Template) })
-		if s := set.Status; s.ObservedGeneration != set.Generation || int(s.NumberAvailable) != nodes || len(pods) != nodes {
-			return fmt.Errorf("%d pods are of the newest kind, %d pods are available; want %d", len(pods), s.NumberAvailable, nodes)
-		}
-		return nil
-	})
-	t.Logf("agents of cluster %s at rest after another %s", c.name, took.Round(time.Millisecond))
-}
-
-// isCurrent tells whether a pod is like the template. The nodes, which are in the template too, do not matter: the manager
-// leaves an agent alone when other nodes come and go.
-func isCurrent(pod *corev1.Pod, template *corev1.PodTemplateSpec) bool {
-	for name, want := range template.Annotations {
-		if pod.Annotations[name] != want {
-			return false
-		}
-	}
-	return pod.DeletionTimestamp.IsZero() && pod.Spec.Containers[0].Image == template.Spec.Containers[0].Image
+	return c.awaitMembers(t, convergeLimit, len(c.workers), c.workers...)
 }
 
 // agree checks that the hosts on these nodes say the same of the view, the epoch and the config in force, and share out

@@ -96,12 +96,6 @@ func (e *environment) pods(ctx context.Context, labels map[string]string) ([]cor
 	return list.Items, err
 }
 
-func podReady(p *corev1.Pod) bool {
-	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-	})
-}
-
 // workersWithoutManager returns the workers on which the manager does not run, whose failure it reports.
 func (e *environment) workersWithoutManager(t *testing.T) []string {
 	t.Helper()

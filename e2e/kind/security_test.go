@@ -91,15 +91,15 @@ func hostNamed(name string) *v1alpha1.LoadBalancingHost {
 	return host
 }
 
-// TestAgentHasFourCapabilities looks at the running process, not at what its pod asks for.
-func TestAgentHasFourCapabilities(t *testing.T) {
+// TestAgentHasFewCapabilities looks at the running process, not at what its pod asks for.
+func TestAgentHasFewCapabilities(t *testing.T) {
 	c := newCluster(t, "capabilities")
 	c.awaitConverged(t)
 	for _, node := range c.workers {
 		pod, err := c.agentPod(t.Context(), node)
 		must(t, err)
 		p := theProcess(t, pod, "wlbs-agent")
-		want := fmt.Sprintf("%016x", uint64(1)<<unix.CAP_NET_ADMIN|1<<unix.CAP_NET_RAW|1<<unix.CAP_BPF|1<<unix.CAP_PERFMON)
+		want := fmt.Sprintf("%016x", uint64(1)<<unix.CAP_NET_ADMIN|1<<unix.CAP_NET_RAW|1<<unix.CAP_BPF|1<<unix.CAP_PERFMON|1<<unix.CAP_SYS_NICE)
 		for field, value := range map[string]string{
 			"CapEff": want, "CapPrm": want, "CapBnd": want, "CapInh": strings.Repeat("0", 16), "NoNewPrivs": "1", "Seccomp": "2",
 		} {

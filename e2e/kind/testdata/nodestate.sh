@@ -13,7 +13,8 @@ for i in lo eth0; do
 done
 bridge fdb show dev eth0 | say "filter entry"
 ip rule show | say rule
-ip -4 route show table all | grep -v ' veth' | say route
+# The pod network keeps its own routes, and makes them anew after a restart of the node.
+ip -4 route show table all | grep -vE ' veth|^10\.244\.' | say route
 ss -Hlntu | awk '{print $1, $5}' | sort -u | say listener
 awk 'NR > 1 {print "protocol", $4}' /proc/net/packet | sort -u | say "packet socket"
 find /sys/fs/bpf/kube-wlbs /var/lib/kube-wlbs /run/kube-wlbs -mindepth 1 2>/dev/null | say file
