@@ -112,7 +112,7 @@ func (l *Lab) Begun() bool {
 
 // Forget removes the description and the kubeconfig.
 func (l *Lab) Forget() error {
-	return errors.Join(removeFile(l.file()), removeFile(l.Kubeconfig()))
+	return errors.Join(removeFile(l.file()), removeFile(l.Kubeconfig()), removeFile(l.Dir()))
 }
 
 // Dir holds the files of this cluster.
