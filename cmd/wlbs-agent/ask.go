@@ -39,7 +39,7 @@ func writeDisplay(w io.Writer, cluster *v1alpha1.LoadBalancingCluster, host *v1a
 	return words.WriteDetails(w, host)
 }
 
-func askCommand(name, short string, print printer) *cobra.Command {
+func askCommand(name, short string, write printer) *cobra.Command {
 	var at locations
 	var cluster string
 	cmd := &cobra.Command{
@@ -56,7 +56,7 @@ func askCommand(name, short string, print printer) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return print(cmd.OutOrStdout(), spec, host)
+			return write(cmd.OutOrStdout(), spec, host)
 		},
 	}
 	addSocketFlags(cmd, &cluster, &at)

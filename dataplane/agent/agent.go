@@ -72,15 +72,16 @@ func Run(ctx context.Context, config Config) error {
 	if config.Socket != nil {
 		start(outer, config.Socket.Run)
 	}
-	err := a.run(inner)
+	a.run(inner)
 	stopInner()
 	stopOuter()
 	wg.Wait()
 	close(failed)
+	var errs []error
 	for f := range failed {
-		err = errors.Join(err, f)
+		errs = append(errs, f)
 	}
-	return err
+	return errors.Join(errs...)
 }
 
 type agent struct {
@@ -107,7 +108,7 @@ func (a *agent) deliver(d Desired) {
 }
 
 // run goes from one membership to the next: a node becomes a host, is set up anew, or is a host no longer.
-func (a *agent) run(ctx context.Context) error {
+func (a *agent) run(ctx context.Context) {
 	saved, found, err := a.state.load()
 	if err != nil {
 		a.Log.Error("Last config lost, waiting for the source", "error", err)
@@ -116,13 +117,13 @@ func (a *agent) run(ctx context.Context) error {
 		a.desired = saved.Desired
 		a.Log.Info("Starting from the last config", "generation", a.desired.generation())
 	} else if !a.awaitUpdate(ctx) {
-		return nil
+		return
 	}
 	for ctx.Err() == nil {
 		if a.desired.Removed() {
 			a.retire(ctx)
 			if !a.awaitUpdate(ctx) {
-				return nil
+				return
 			}
 			continue
 		}
@@ -132,7 +133,6 @@ func (a *agent) run(ctx context.Context) error {
 			a.pause(ctx)
 		}
 	}
-	return nil
 }
 
 // awaitUpdate waits for news, and reports whether there was any before ctx ended.

@@ -76,14 +76,21 @@ func (a *agent) newMember(ctx context.Context, p *plan) (*member, error) {
 func (m *member) run(ctx context.Context) error {
 	receiving, stopReceiving := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan error, 1)
-	go func() { done <- m.receive(receiving) }()
+	go func() {
+		defer close(done)
+		if err := m.receive(receiving); err != nil {
+			done <- err
+		}
+	}()
 
 	err := m.loop(ctx, done)
 	if err == nil {
 		err = m.end(ctx)
 	}
 	stopReceiving()
-	<-done
+	for failed := range done {
+		m.log.Debug("Heartbeats were not received to the end", "error", failed)
+	}
 	if err != nil {
 		return errors.Join(err, m.node.close())
 	}
@@ -94,10 +101,10 @@ func (m *member) run(ctx context.Context) error {
 func (m *member) receive(ctx context.Context) error {
 	for {
 		payload, _, err := m.node.conn.Receive(ctx)
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return nil
-		}
-		if err != nil {
+		case err != nil:
 			return fmt.Errorf("heartbeats on %s: %w", m.node.iface.Name, err)
 		}
 		message, err := heartbeat.Unmarshal(payload)

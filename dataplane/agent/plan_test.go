@@ -95,12 +95,12 @@ func TestDigestCoversWhatHostsShare(t *testing.T) {
 		"port range":  {func(c *spec, _ *host) { c.PortRules[0].Ports.To = 81 }, true},
 		"affinity":    {func(c *spec, _ *host) { c.PortRules[0].Affinity = v1alpha1.AffinitySingle }, true},
 		"another VIP": {func(c *spec, _ *host) { c.VirtualIPs = append(c.VirtualIPs, "10.77.0.102") }, true},
-		"tolerance":   {func(c *spec, _ *host) { c.Heartbeat.Tolerance = pointer[int32](9) }, true},
+		"tolerance":   {func(c *spec, _ *host) { c.Heartbeat.Tolerance = new(int32(9)) }, true},
 		"weight": {func(_ *spec, h *host) {
-			h.Rules = []v1alpha1.HostRule{{Name: "http", LoadWeight: pointer[int32](7)}}
+			h.Rules = []v1alpha1.HostRule{{Name: "http", LoadWeight: new(int32(7))}}
 		}, false},
 		"host ID":             {func(_ *spec, h *host) { h.HostID = 9 }, false},
-		"stall detection":     {func(c *spec, _ *host) { c.StallDetection.MinPackets = pointer[int32](99) }, false},
+		"stall detection":     {func(c *spec, _ *host) { c.StallDetection.MinPackets = new(int32(99)) }, false},
 		"default spelled out": {func(c *spec, _ *host) { c.PortRules[0].FilteringMode = v1alpha1.FilteringModeMultiple }, false},
 	} {
 		t.Run(name, func(t *testing.T) {

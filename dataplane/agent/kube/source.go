@@ -66,11 +66,11 @@ func (s *Source) Run(ctx context.Context, deliver func(agent.Desired)) error {
 			return
 		}
 		var d agent.Desired
-		if obj, ok, _ := clusters.GetByKey(s.Cluster); ok {
-			d.Cluster = obj.(*v1alpha1.LoadBalancingCluster).DeepCopy()
+		if cluster, ok := stored[*v1alpha1.LoadBalancingCluster](clusters); ok {
+			d.Cluster = cluster.DeepCopy()
 		}
-		if obj, ok, _ := hosts.GetByKey(hostName); ok {
-			d.Host = obj.(*v1alpha1.LoadBalancingHost).DeepCopy()
+		if host, ok := stored[*v1alpha1.LoadBalancingHost](hosts); ok {
+			d.Host = host.DeepCopy()
 		}
 		deliver(d)
 	}
@@ -106,6 +106,14 @@ func (s *Source) informer(resource, name string, example runtime.Object, update 
 			DeleteFunc: func(any) { update() },
 		},
 	})
+}
+
+// stored returns the one object that a store may have.
+func stored[T any](store cache.Store) (object T, ok bool) {
+	for _, o := range store.List() {
+		object, ok = o.(T)
+	}
+	return object, ok
 }
 
 // specChanged keeps the agent's own status writes from coming back as news.
