@@ -121,12 +121,12 @@ func TestNoColour(t *testing.T) {
 
 func converged(id int, members ...int32) func(*v1alpha1.LoadBalancingHost) {
 	return func(h *v1alpha1.LoadBalancingHost) {
-		h.Status.State, h.Status.Members, h.Status.DefaultHostID = v1alpha1.HostConverged, members, pointer(members[0])
-		h.Status.Traffic = v1alpha1.HostTraffic{Admitted: pointer[int64](10), Rejected: pointer[int64](20), Delivered: pointer[int64](9),
-			Answered: pointer[int64](8), Transmitted: pointer[int64](7), Connections: pointer(int64(id))}
-		h.Status.Buckets = []v1alpha1.RuleBuckets{{Rule: v1alpha1.AllPortsRuleName, Count: pointer[int32](30), Map: "3fffffff"}}
-		h.Status.RenewTime, h.Status.LeaseSeconds = &metav1.MicroTime{Time: time.Now()}, pointer[int32](90)
-		h.Status.ClusterGeneration, h.Status.OfferedClusterGeneration = pointer[int64](1), pointer[int64](1)
+		h.Status.State, h.Status.Members, h.Status.DefaultHostID = v1alpha1.HostConverged, members, new(members[0])
+		h.Status.Traffic = v1alpha1.HostTraffic{Admitted: new(int64(10)), Rejected: new(int64(20)), Delivered: new(int64(9)),
+			Answered: new(int64(8)), Transmitted: new(int64(7)), Connections: new(int64(id))}
+		h.Status.Buckets = []v1alpha1.RuleBuckets{{Rule: v1alpha1.AllPortsRuleName, Count: new(int32(30)), Map: "3fffffff"}}
+		h.Status.RenewTime, h.Status.LeaseSeconds = &metav1.MicroTime{Time: time.Now()}, new(int32(90))
+		h.Status.ClusterGeneration, h.Status.OfferedClusterGeneration = new(int64(1)), new(int64(1))
 	}
 }
 
@@ -286,9 +286,9 @@ func TestReachedRules(t *testing.T) {
 	host := func(edit func(*v1alpha1.LoadBalancingHost)) selected {
 		h := &v1alpha1.LoadBalancingHost{}
 		converged(1, 1)(h)
-		h.Generation, h.Status.ObservedGeneration = 4, pointer[int64](4)
+		h.Generation, h.Status.ObservedGeneration = 4, new(int64(4))
 		h.Spec.Rules = []v1alpha1.HostRule{{Name: "http", State: v1alpha1.RuleStateDrained}}
-		h.Status.Buckets = []v1alpha1.RuleBuckets{{Rule: "http", Count: pointer[int32](0)}, {Rule: "dns", Count: pointer[int32](60)}}
+		h.Status.Buckets = []v1alpha1.RuleBuckets{{Rule: "http", Count: new(int32(0))}, {Rule: "dns", Count: new(int32(60))}}
 		edit(h)
 		return selected{host: h}
 	}
@@ -297,10 +297,10 @@ func TestReachedRules(t *testing.T) {
 		want bool
 	}{
 		"done":                       {func(*v1alpha1.LoadBalancingHost) {}, true},
-		"still has buckets":          {func(h *v1alpha1.LoadBalancingHost) { h.Status.Buckets[0].Count = pointer[int32](20) }, false},
+		"still has buckets":          {func(h *v1alpha1.LoadBalancingHost) { h.Status.Buckets[0].Count = new(int32(20)) }, false},
 		"converging":                 {func(h *v1alpha1.LoadBalancingHost) { h.Status.State = v1alpha1.HostConverging }, false},
 		"reports of an earlier spec": {func(h *v1alpha1.LoadBalancingHost) { h.Generation = 5 }, false},
-		"config not in force":        {func(h *v1alpha1.LoadBalancingHost) { h.Status.OfferedClusterGeneration = pointer[int64](2) }, false},
+		"config not in force":        {func(h *v1alpha1.LoadBalancingHost) { h.Status.OfferedClusterGeneration = new(int64(2)) }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := reachedRules(host(test.edit)); got != test.want {

@@ -15,8 +15,6 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
-func pointer[T any](v T) *T { return &v }
-
 // Microsoft KB Q247712: after every pair of commands the state that is printed is the state that was acted on.
 func TestQ247712OnServer(t *testing.T) {
 	f := newFixture(t, "pairs", "10.80.0.100", 1)
@@ -90,8 +88,8 @@ func TestCommandsKeepWhatOthersSet(t *testing.T) {
 
 	entry := f.cluster().Spec.HostConfigOf("shared-1")
 	want := v1alpha1.HostConfig{
-		NodeName: "shared-1", HostID: pointer[int32](1), DesiredState: v1alpha1.HostStateDrained, DrainTimeoutSeconds: pointer[int32](90),
-		Rules: []v1alpha1.HostRule{{Name: "http", LoadWeight: pointer[int32](30), State: v1alpha1.RuleStateDrained}},
+		NodeName: "shared-1", HostID: new(int32(1)), DesiredState: v1alpha1.HostStateDrained, DrainTimeoutSeconds: new(int32(90)),
+		Rules: []v1alpha1.HostRule{{Name: "http", LoadWeight: new(int32(30)), State: v1alpha1.RuleStateDrained}},
 	}
 	if !equal(entry, want) {
 		t.Errorf("entry of shared-1 is %s, want %s", asJSON(entry), asJSON(want))

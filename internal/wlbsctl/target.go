@@ -53,7 +53,8 @@ func parseTarget(text string) (target, error) {
 		t.cluster = text
 		return t, nil
 	}
-	cluster, host, found := text, "", false
+	var cluster, host string
+	var found bool
 	if strings.HasPrefix(text, "[") {
 		var rest string
 		if cluster, rest, found = strings.Cut(text[1:], "]"); !found {

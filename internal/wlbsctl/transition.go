@@ -53,42 +53,31 @@ func transition(state v1alpha1.HostState, drainOver bool, v verb) outcome {
 	if draining {
 		interrupted = wordsInterrupted
 	}
-	switch v {
-	case verbResume:
-		if suspended {
-			return outcome{state: v1alpha1.HostStateStopped, words: wordsResumed}
-		}
+	switch {
+	case v == verbResume && suspended:
+		return outcome{state: v1alpha1.HostStateStopped, words: wordsResumed}
+	case v == verbResume:
 		return outcome{state: state, words: wordsNotSuspended}
-	case verbSuspend:
-		switch {
-		case suspended:
-			return outcome{state: state, words: wordsAlreadySuspended}
-		case stopped:
-			return outcome{state: v1alpha1.HostStateSuspended, words: wordsSuspended}
-		}
+	case v == verbSuspend && suspended:
+		return outcome{state: state, words: wordsAlreadySuspended}
+	case v == verbSuspend && stopped:
+		return outcome{state: v1alpha1.HostStateSuspended, words: wordsSuspended}
+	case v == verbSuspend:
 		return outcome{state: v1alpha1.HostStateSuspended, words: interrupted + wordsStopped + ", " + wordsSuspended}
-	}
-	if suspended {
+	case suspended:
 		return outcome{state: state, words: wordsRefused, refused: true}
-	}
-	switch v {
-	case verbStart:
-		if !draining && !stopped {
-			return outcome{state: v1alpha1.HostStateStarted, words: wordsAlreadyStarted}
-		}
+	case v == verbStart && (draining || stopped):
 		return outcome{state: v1alpha1.HostStateStarted, words: interrupted + wordsStarted}
-	case verbStop:
-		if stopped {
-			return outcome{state: v1alpha1.HostStateStopped, words: wordsAlreadyStopped}
-		}
+	case v == verbStart:
+		return outcome{state: v1alpha1.HostStateStarted, words: wordsAlreadyStarted}
+	case v == verbStop && stopped:
+		return outcome{state: v1alpha1.HostStateStopped, words: wordsAlreadyStopped}
+	case v == verbStop:
 		return outcome{state: v1alpha1.HostStateStopped, words: interrupted + wordsStopped}
-	default: // drainstop
-		switch {
-		case draining:
-			return outcome{state: state, words: wordsAlreadyDraining}
-		case stopped:
-			return outcome{state: state, words: wordsAlreadyStopped}
-		}
-		return outcome{state: v1alpha1.HostStateDrained, words: wordsDraining}
+	case draining: // drainstop from here on
+		return outcome{state: state, words: wordsAlreadyDraining}
+	case stopped:
+		return outcome{state: state, words: wordsAlreadyStopped}
 	}
+	return outcome{state: v1alpha1.HostStateDrained, words: wordsDraining}
 }

@@ -44,7 +44,7 @@ func (c *client) write(ctx context.Context, name string, decide func(*v1alpha1.L
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
-		case <-time.After(rand.N(retryAfter)):
+		case <-time.After(rand.N(retryAfter)): //nolint:gosec // nobody gains from guessing a pause
 		}
 	}
 	return nil, fmt.Errorf("gave up after %d attempts, others keep writing: %w", maxAttempts, err)

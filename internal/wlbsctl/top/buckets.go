@@ -31,11 +31,11 @@ func bucketRows(c *v1alpha1.LoadBalancingCluster, hosts []*v1alpha1.LoadBalancin
 		}
 		lines = append(lines, append(Line{{fmt.Sprintf(" %-*s ", labelWidth-1, label), style}}, cells...))
 	}
-	ruler := ""
+	var ruler strings.Builder
 	for b := 0; b < bucket.Count; b += 10 {
-		ruler += fmt.Sprintf("%-10d", b)
+		fmt.Fprintf(&ruler, "%-10d", b)
 	}
-	row("RULE", Dim, Span{strings.TrimRight(ruler, " "), Dim})
+	row("RULE", Dim, Span{strings.TrimRight(ruler.String(), " "), Dim})
 	rules := c.Spec.EffectivePortRules()
 	for i := range rules {
 		if rules[i].FilteringMode == v1alpha1.FilteringModeDisabled {

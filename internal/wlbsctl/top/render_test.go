@@ -23,8 +23,6 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 var noon = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 
-func pointer[T any](v T) *T { return &v }
-
 // thirds gives hosts 1 to 3 twenty buckets each, or everything to host 1.
 func mapsOf(id int) (own, all bucket.Map) {
 	for b := range bucket.Count {
@@ -44,11 +42,11 @@ func host(cluster string, id int, edit ...func(*v1alpha1.LoadBalancingHost)) v1a
 		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s.node-%c", cluster, 'a'+id-1), UID: "1"},
 		Spec:       v1alpha1.LoadBalancingHostSpec{ClusterName: cluster, NodeName: fmt.Sprintf("node-%c", 'a'+id-1), HostID: int32(id)},
 		Status: v1alpha1.LoadBalancingHostStatus{
-			State: v1alpha1.HostConverged, Members: []int32{1, 2, 3}, DefaultHostID: pointer[int32](1), Epoch: pointer[int64](7),
+			State: v1alpha1.HostConverged, Members: []int32{1, 2, 3}, DefaultHostID: new(int32(1)), Epoch: new(int64(7)),
 			Buckets: []v1alpha1.RuleBuckets{{Rule: "http", Map: own.String()}, {Rule: "dns", Map: all.String()}, {Rule: v1alpha1.DefaultRuleName, Map: all.String()}},
-			Traffic: v1alpha1.HostTraffic{Admitted: pointer[int64](12345), Delivered: pointer[int64](12340), Answered: pointer[int64](9999),
-				Transmitted: pointer[int64](10500), Connections: pointer(int64(120 * id))},
-			RenewTime: &metav1.MicroTime{Time: noon.Add(-time.Duration(3*id) * time.Second)}, LeaseSeconds: pointer[int32](90),
+			Traffic: v1alpha1.HostTraffic{Admitted: new(int64(12345)), Delivered: new(int64(12340)), Answered: new(int64(9999)),
+				Transmitted: new(int64(10500)), Connections: new(int64(120 * id))},
+			RenewTime: &metav1.MicroTime{Time: noon.Add(-time.Duration(3*id) * time.Second)}, LeaseSeconds: new(int32(90)),
 		},
 	}
 	for _, e := range edit {
@@ -69,9 +67,9 @@ func cluster(name string, conditions ...metav1.Condition) v1alpha1.LoadBalancing
 			},
 		},
 		Status: v1alpha1.LoadBalancingClusterStatus{
-			Conditions: conditions, DefaultHost: "node-a", Epoch: pointer[int64](7),
+			Conditions: conditions, DefaultHost: "node-a", Epoch: new(int64(7)),
 			LastConvergence: &v1alpha1.ConvergenceRecord{
-				Cause: v1alpha1.CauseNewMember, StartedAt: &metav1.Time{Time: noon.Add(-5 * time.Minute)}, DurationMilliseconds: pointer[int64](1240),
+				Cause: v1alpha1.CauseNewMember, StartedAt: &metav1.Time{Time: noon.Add(-5 * time.Minute)}, DurationMilliseconds: new(int64(1240)),
 			},
 		},
 	}
