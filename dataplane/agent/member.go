@@ -99,13 +99,10 @@ func (m *member) run(ctx context.Context) error {
 
 // receive passes heartbeats on until ctx ends. What the loop has no time for is dropped: peers say it all again.
 func (m *member) receive(ctx context.Context) error {
-	for {
+	for ctx.Err() == nil {
 		payload, _, err := m.node.conn.Receive(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil:
-			return fmt.Errorf("heartbeats on %s: %w", m.node.iface.Name, err)
+		if err != nil {
+			return m.lost(ctx, err)
 		}
 		message, err := heartbeat.Unmarshal(payload)
 		if err != nil {
@@ -117,6 +114,15 @@ func (m *member) receive(ctx context.Context) error {
 		default:
 		}
 	}
+	return nil
+}
+
+// lost is what is wrong with a connection that ended, unless it was meant to.
+func (m *member) lost(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return fmt.Errorf("heartbeats on %s: %w", m.node.iface.Name, err)
 }
 
 func (m *member) loop(ctx context.Context, receiver <-chan error) error {
