@@ -14,6 +14,9 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/internal/wlbsctl/top"
 )
 
+// lookTimeout bounds one look at the API server, so that the screen says when it does not answer.
+const lookTimeout = 10 * time.Second
+
 func (a *app) topCommand() *cobra.Command {
 	var interval time.Duration
 	cmd := &cobra.Command{
@@ -45,7 +48,11 @@ Keys: q quits, up and down scroll, tab shows the next cluster. NO_COLOR turns co
 }
 
 func (a *app) top(ctx context.Context, targets []string, interval time.Duration) error {
-	source := func(ctx context.Context) (top.Snapshot, error) { return a.snapshot(ctx, targets) }
+	source := func(ctx context.Context) (top.Snapshot, error) {
+		ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+		defer cancel()
+		return a.snapshot(ctx, targets)
+	}
 	in, out, live := a.terminal()
 	if !live {
 		return a.printSnapshot(ctx, source)
