@@ -4,6 +4,7 @@ package kind
 
 import (
 	"context"
+	"os"
 	"testing"
 	"time"
 )
@@ -64,4 +65,13 @@ func pause(t *testing.T, duration time.Duration) {
 	case <-t.Context().Done():
 		t.Fatal(t.Context().Err())
 	}
+}
+
+// skip skips a test for what this machine lacks, and fails it where nothing may be lacking.
+func skip(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatal(why)
+	}
+	t.Skip(why)
 }
