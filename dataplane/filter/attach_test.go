@@ -356,8 +356,15 @@ func TestServesLinuxClient(t *testing.T) {
 			}
 			defer func() { _ = l.Close() }()
 			uploaded := n.inClientNamespace(func() error { return upload(size) })
+			end := time.Now().Add(uploadLimit)
+			if err := l.(*net.TCPListener).SetDeadline(end); err != nil {
+				t.Fatal(err)
+			}
 			server, err := l.Accept()
 			if err != nil {
+				t.Fatal(err)
+			}
+			if err := server.SetDeadline(end); err != nil {
 				t.Fatal(err)
 			}
 			got, err := io.Copy(io.Discard, server)
@@ -385,6 +392,9 @@ func TestServesLinuxClient(t *testing.T) {
 	}
 }
 
+// uploadLimit is far beyond what an upload takes on a busy machine.
+const uploadLimit = 30 * time.Second
+
 // upload runs in the client's namespace.
 func upload(size int) error {
 	l, err := netlink.LinkByName("client")
@@ -398,10 +408,14 @@ func upload(size int) error {
 	if err := errors.Join(netlink.AddrAdd(l, addr), netlink.LinkSetUp(l)); err != nil {
 		return err
 	}
-	dialer := net.Dialer{Timeout: 30 * time.Second}
+	end := time.Now().Add(uploadLimit)
+	dialer := net.Dialer{Deadline: end}
 	conn, err := dialer.Dial("tcp4", vip4.String()+":80")
 	if err != nil {
 		return err
+	}
+	if err := conn.SetDeadline(end); err != nil {
+		return errors.Join(err, conn.Close())
 	}
 	_, err = conn.Write(make([]byte, size))
 	err = errors.Join(err, conn.(*net.TCPConn).CloseWrite())

@@ -227,6 +227,7 @@ func storeSlot(to *wlbsSlot, s *Slot, held bucket.Map) {
 	switch s.Affinity {
 	case AffinityNone:
 		to.PortMask = 0xffff
+	case AffinitySingle:
 	case AffinityNetwork:
 		to.ClientMaskV4Lo = 1<<56 - 1 // the address's last octet is the last in memory
 		to.ClientMaskV6Lo = 0

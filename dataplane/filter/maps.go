@@ -151,7 +151,8 @@ func (o *openedMaps) copyResized() error {
 	)
 	for {
 		n, err := o.resized.BatchLookup(&cursor, flows, conns, nil)
-		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		last := errors.Is(err, ebpf.ErrKeyNotExist)
+		if err != nil && !last {
 			return fmt.Errorf("read former connections: %w", err)
 		}
 		for i := range n {
@@ -163,7 +164,7 @@ func (o *openedMaps) copyResized() error {
 				return fmt.Errorf("take over a connection: %w", putErr)
 			}
 		}
-		if err != nil {
+		if last {
 			return nil
 		}
 	}

@@ -52,8 +52,7 @@ func newRig(t testing.TB, hook Hook, change ...func(*Config)) *rig {
 		}
 	})
 	if err := f.openUnattached(t.TempDir()); err != nil {
-		var verifier *ebpf.VerifierError
-		if errors.As(err, &verifier) {
+		if verifier, ok := errors.AsType[*ebpf.VerifierError](err); ok {
 			t.Logf("%+v", verifier)
 		}
 		t.Fatal(err)

@@ -70,6 +70,6 @@ func (s *state) commit(c *compiled, held *bucket.Table) {
 func awaitReaders() {
 	const membarrierGlobal = 1
 	if _, _, errno := unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0); errno != 0 {
-		time.Sleep(20 * time.Millisecond)
+		<-time.After(20 * time.Millisecond)
 	}
 }

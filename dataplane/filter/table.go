@@ -95,7 +95,8 @@ func (t *Table) Validate() error {
 			errs = append(errs, fmt.Errorf("rule %d: %s is no virtual IP", i, r.VIP))
 		}
 	}
-	for i, s := range t.Slots {
+	for i := range t.Slots {
+		s := &t.Slots[i]
 		if s.Filter > ModeDisabled || s.Affinity > AffinityNetwork {
 			errs = append(errs, fmt.Errorf("slot %d: mode %d, affinity %d", i, s.Filter, s.Affinity))
 		}
@@ -110,6 +111,7 @@ func (t *Table) Validate() error {
 func (s *Slot) Bucket(client netip.AddrPort) int {
 	addr, port := client.Addr().Unmap(), client.Port()
 	switch s.Affinity {
+	case AffinityNone:
 	case AffinitySingle:
 		port = 0
 	case AffinityNetwork:

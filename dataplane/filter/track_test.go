@@ -88,6 +88,9 @@ func TestConnectionStaysWhenItsBucketMoves(t *testing.T) {
 			r.wantTable(1, 0)
 
 			r.lose()
+			if !here.says(flagACK) {
+				t.Error("a segment of a tracked connection was rejected right after the commit")
+			}
 			r.sweep(Now() + settled) // now it knows in which buckets it holds connections
 			if !here.says(flagACK) {
 				t.Error("a segment of a tracked connection was rejected")
@@ -169,14 +172,14 @@ func TestHandshakeCounters(t *testing.T) {
 func TestFINLifeCycle(t *testing.T) {
 	const fin = flagFIN | flagACK
 	forHooks(t, func(t *testing.T, hook Hook) {
-		for name, close := range map[string]func(c *conversation){
+		for name, finish := range map[string]func(c *conversation){
 			"client first": func(c *conversation) { c.says(fin); c.hears(fin) },
 			"server first": func(c *conversation) { c.hears(fin); c.says(fin) },
 		} {
 			t.Run(name, func(t *testing.T) {
 				r := owner(t, hook)
 				c := r.conversation(someClient).open()
-				close(c)
+				finish(c)
 				if idle := r.wantTable(1, 0).Idle; idle != allIdle() {
 					t.Error("a closing connection keeps its bucket from being idle")
 				}
