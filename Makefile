@@ -48,7 +48,7 @@ test-unit: ## Unit tests, the convergence simulation included; no privilege need
 .PHONY: test-bpf
 test-bpf: ## BPF programs and netlink code, in this machine's kernel (root)
 	hack/install-packages rig
-	go test $(TEST_FLAGS) $$(hack/test-packages kernel)
+	go test $(TEST_FLAGS) -count=1 $$(hack/test-packages kernel)
 
 .PHONY: test-envtest
 test-envtest: ## API validation and controllers, against a real API server
