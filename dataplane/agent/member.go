@@ -78,7 +78,7 @@ func (m *member) run(ctx context.Context) error {
 	done := make(chan error, 1)
 	go func() {
 		defer close(done)
-		if err := m.receive(receiving); err != nil {
+		if err := m.receive(receiving); !errors.Is(err, context.Canceled) {
 			done <- err
 		}
 	}()
@@ -97,12 +97,16 @@ func (m *member) run(ctx context.Context) error {
 	return nil
 }
 
-// receive passes heartbeats on until ctx ends. What the loop has no time for is dropped: peers say it all again.
+// receive passes heartbeats on until ctx ends or the interface is lost, and returns which. What the loop has
+// no time for is dropped: peers say it all again.
 func (m *member) receive(ctx context.Context) error {
-	for ctx.Err() == nil {
+	for {
 		payload, _, err := m.node.conn.Receive(ctx)
-		if err != nil {
-			return m.lost(ctx, err)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			return fmt.Errorf("heartbeats on %s: %w", m.node.iface.Name, err)
 		}
 		message, err := heartbeat.Unmarshal(payload)
 		if err != nil {
@@ -114,15 +118,6 @@ func (m *member) receive(ctx context.Context) error {
 		default:
 		}
 	}
-	return nil
-}
-
-// lost is what is wrong with a connection that ended, unless it was meant to.
-func (m *member) lost(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
-	}
-	return fmt.Errorf("heartbeats on %s: %w", m.node.iface.Name, err)
 }
 
 func (m *member) loop(ctx context.Context, receiver <-chan error) error {
