@@ -47,6 +47,9 @@ func (m *Machine) receive(msg *heartbeat.Message) bool {
 	if msg.ClusterIP != m.s.ClusterIP || msg.ClusterKey != m.s.ClusterKey || msg.HostID == 0 || msg.HostID > heartbeat.MaxHosts {
 		return false
 	}
+	if r := m.rivals[msg.HostID].msg; r != nil && r.HostKey == msg.HostKey && !newer(msg, r) {
+		return false
+	}
 	if msg.HostID == m.s.HostID {
 		return m.receiveOwnID(msg)
 	}
@@ -62,7 +65,7 @@ func (m *Machine) receive(msg *heartbeat.Message) bool {
 		m.forget(msg.HostID)
 		old = nil
 	}
-	if old != nil && (msg.Incarnation < old.Incarnation || msg.Incarnation == old.Incarnation && msg.Sequence <= old.Sequence) {
+	if old != nil && !newer(msg, old) {
 		return false
 	}
 	if old != nil && msg.Incarnation != old.Incarnation {
@@ -70,6 +73,11 @@ func (m *Machine) receive(msg *heartbeat.Message) bool {
 		old = nil
 	}
 	return m.update(p, old, msg)
+}
+
+// newer reports whether a host sent a after b.
+func newer(a, b *heartbeat.Message) bool {
+	return a.Incarnation > b.Incarnation || a.Incarnation == b.Incarnation && a.Sequence > b.Sequence
 }
 
 // update stores a peer's newest heartbeat and reports whether it says anything new.

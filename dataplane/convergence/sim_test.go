@@ -244,13 +244,14 @@ func (s *simulation) restart(h *simHost, hold, after time.Duration) {
 		if h.m != m || h.frozen {
 			return
 		}
+		incarnation := h.incarnation
 		data, err := m.Snapshot()
 		if err != nil {
 			s.fail("%v", err)
 		}
 		s.stop(h, false)
 		s.at(s.now+after, func() {
-			if h.m != nil {
+			if h.m != nil || h.incarnation != incarnation { // the snapshot is gone with the start of another agent
 				return
 			}
 			next, err := Restore(m.s, data, h.local(s.now))
