@@ -65,9 +65,10 @@ test-e2e: deploy ## The operator on a kind cluster, faults included (root)
 	cd e2e/kind && $(CURDIR)/$(IN_LAB) $(CURDIR)/$(BIN)/e2e.test -test.count=1 -test.timeout 30m $(if $(V),-test.v)
 
 .PHONY: bench
-bench: ## Cost per packet and of convergence, beside other ways to do the same (root)
-	hack/install-packages bench
-	go test -run '^$$' -bench . -benchmem -count 3 $(if $(BENCH_PACKAGES),$(BENCH_PACKAGES),./dataplane/...)
+bench: build ## Cost per packet, packets per second, failover, agents at rest, beside other ways to do the same (root)
+	hack/install-packages rig bench
+	go test -run '^$$' -bench . -count 3 ./dataplane/...
+	KUBE_WLBS_BIN=$(CURDIR)/$(BIN) go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./e2e/rig
 
 ##@ Develop
 
