@@ -7,6 +7,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/convergence"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/filter"
 )
@@ -16,7 +17,7 @@ const (
 	holdTimeout = 2 * time.Second
 	// leaveTimeout is how long it waits for them to take its buckets over.
 	leaveTimeout = 10 * time.Second
-	// linger is how long a host that left goes on with the connections it has: those that were
+	// linger is how long a host that leaves goes on with the connections it has: those that were
 	// just accepted get their answer.
 	linger = 3 * time.Second
 )
@@ -24,7 +25,7 @@ const (
 // end is the last act of a member: it holds its place for the next agent, or leaves and cleans up.
 func (m *member) end(ctx context.Context) error {
 	stopping := ctx.Err() != nil
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout+linger+teardownTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*leaveTimeout+linger+teardownTimeout)
 	defer cancel()
 	if stopping && m.agent.RestartHold > 0 {
 		return m.hold(ctx)
@@ -57,16 +58,45 @@ func (m *member) hold(ctx context.Context) error {
 	return errors.Join(m.agent.state.saveSnapshot(snapshot), m.node.close())
 }
 
-// leave hands the buckets over, then lets connections finish for a moment.
+// leave hands the buckets over, lets connections finish for a moment, and takes leave then: peers ask only
+// members which connections they still have, and would reset those of a host that is gone.
 func (m *member) leave(ctx context.Context) error {
 	m.log.Info("Leaving the cluster")
+	if m.out.Decision.LeaseUntil != 0 {
+		if err := m.finish(ctx); err != nil {
+			return err
+		}
+	}
 	if err := m.step(ctx, convergence.Leave{}); err != nil {
 		return err
 	}
-	if err := m.stepUntil(ctx, leaveTimeout, func() bool { return m.out.Left }); err != nil {
+	return m.stepUntil(ctx, leaveTimeout, func() bool { return m.out.Left })
+}
+
+// finish takes no new connections any more, and waits for those that there are.
+func (m *member) finish(ctx context.Context) error {
+	if err := m.step(ctx, convergence.DesiredState{State: convergence.Drained}); err != nil {
 		return err
 	}
-	return m.stepUntil(ctx, linger, func() bool { return m.reporter.sample.connections.Count == 0 })
+	released := func() bool { return m.out.Decision.Accept == bucket.Table{} }
+	if err := m.stepUntil(ctx, leaveTimeout, released); err != nil {
+		return err
+	}
+	m.sampler.nextSweep = 0
+	if err := m.sample(ctx); err != nil {
+		return err
+	}
+	return m.stepUntil(ctx, linger, m.idle)
+}
+
+// idle reports whether no connection was left at the last look.
+func (m *member) idle() bool {
+	for _, idle := range m.reporter.sample.connections.Idle {
+		if idle != bucket.All {
+			return false
+		}
+	}
+	return true
 }
 
 // stepUntil goes on taking part until done or the time is over.

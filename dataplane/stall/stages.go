@@ -4,6 +4,7 @@ package stall
 
 import (
 	"fmt"
+	"slices"
 
 	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
@@ -96,8 +97,12 @@ func addressResolution(w window) *finding {
 const minExpected = 8
 
 // repliesLost: replies leave this host and no client ever completes a handshake, while clients of the peers
-// do. A SYN flood completes nothing on any host, and so expects nothing here.
+// do. A SYN flood completes nothing on any host, and so expects nothing here. While a transmit queue holds
+// packets replies may be late rather than lost: slow is no stall (Microsoft KB Q248279).
 func repliesLost(w window) *finding {
+	if slices.ContainsFunc(w.last().Leaves, func(l Leaf) bool { return !l.empty() }) {
+		return nil
+	}
 	syns, repeated := w.grew(func(s *Sample) uint64 { return s.SYNs }), w.grew(func(s *Sample) uint64 { return s.RepeatedSYNs })
 	here := syns - min(syns, repeated)
 	replies := w.grew(func(s *Sample) uint64 { return s.SYNACKs })
