@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -48,8 +49,8 @@ type member struct {
 	reporter reporter
 
 	incarnation uint64
-	applied     bool // the filter works by a table of this agent
-	restart     bool // the config asks for a new node
+	applied     *filter.Table // what this agent put into the filter, nil before the first time
+	restart     bool          // the config asks for a new node
 }
 
 // newMember sets the node up. What an earlier agent left there is taken over.
@@ -168,6 +169,7 @@ func (m *member) update(ctx context.Context) error {
 	m.reporter.configError = err
 	if err != nil {
 		m.log.Error("Config refused, the last one stays in force", "error", err)
+		m.agent.desired = m.offered.source // also where the node has to be set up again
 		m.report()
 		return nil
 	}
@@ -196,8 +198,8 @@ func (m *member) step(ctx context.Context, events ...convergence.Event) error {
 	m.out = m.machine.Step(filter.Now(), events...)
 	d := &m.out.Decision
 	changedPolicy := m.putInForce(d.Policy)
-	if m.out.DecisionChanged || changedPolicy || !m.applied {
-		if err := m.applyTable(ctx, d); err != nil {
+	if m.out.DecisionChanged || changedPolicy || m.applied == nil {
+		if err := m.apply(ctx, d); err != nil {
 			return err
 		}
 	}
@@ -245,20 +247,39 @@ func (m *member) putInForce(digest uint64) bool {
 	return true
 }
 
-// applyTable switches the filter over. Before the first commit it lets nothing in, by the plan that is offered.
-func (m *member) applyTable(ctx context.Context, d *convergence.Decision) error {
+// apply lets the filter work by a decision. Peers' connections come and go between epochs: they alone do not
+// make a new table. Before the first commit the filter lets nothing in, by the plan that is offered.
+func (m *member) apply(ctx context.Context, d *convergence.Decision) error {
 	p := m.inForce
 	if p == nil {
 		p = m.offered
 	}
-	if err := m.node.filter.Apply(p.table(d)); err != nil {
+	table := p.table(d)
+	if m.applied != nil && differInBusyOnly(m.applied, &table) {
+		if err := m.node.filter.SetBusy(d.Busy); err != nil {
+			return fmt.Errorf("filter: %w", err)
+		}
+		m.applied = &table
+		return nil
+	}
+	if err := m.node.filter.Apply(table); err != nil {
 		return fmt.Errorf("filter: %w", err)
 	}
 	if err := m.node.setVIPs(ctx, p.vips); err != nil {
 		return fmt.Errorf("virtual IPs: %w", err)
 	}
-	m.applied = true
+	m.applied = &table
 	return nil
+}
+
+func differInBusyOnly(a, b *filter.Table) bool {
+	same := a.Epoch == b.Epoch && slices.Equal(a.VIPs, b.VIPs) && slices.Equal(a.Rules, b.Rules)
+	for i := range a.Slots {
+		before, after := a.Slots[i], b.Slots[i]
+		before.Busy = after.Busy
+		same = same && before == after
+	}
+	return same
 }
 
 func (m *member) send(message *heartbeat.Message) bool {

@@ -152,3 +152,32 @@ func TestPlanRefuses(t *testing.T) {
 		})
 	}
 }
+
+// What a commit changes is one atomic switch; what peers' connections change between commits needs none.
+func TestOnlyBusyBucketsNeedNoNewTable(t *testing.T) {
+	p := mustPlan(t, desired())
+	table := func(change func(*convergence.Decision)) *filter.Table {
+		d := convergence.Decision{Epoch: 7}
+		d.Accept[0] = 0b0111
+		change(&d)
+		out := p.table(&d)
+		return &out
+	}
+	before := table(func(*convergence.Decision) {})
+	for name, test := range map[string]struct {
+		change func(*convergence.Decision)
+		want   bool
+	}{
+		"busy":   {func(d *convergence.Decision) { d.Busy[0] = 0b0100 }, true},
+		"accept": {func(d *convergence.Decision) { d.Accept[0] = 0b0011 }, false},
+		"epoch":  {func(d *convergence.Decision) { d.Epoch++ }, false},
+	} {
+		if got := differInBusyOnly(before, table(test.change)); got != test.want {
+			t.Errorf("%s: differInBusyOnly = %v, want %v", name, got, test.want)
+		}
+	}
+	p.slots[0].state = v1alpha1.RuleStateDisabled
+	if differInBusyOnly(before, table(func(*convergence.Decision) {})) {
+		t.Error("a rule that was disabled needs a new table")
+	}
+}
