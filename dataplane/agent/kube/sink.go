@@ -68,7 +68,8 @@ func (s *Sink) Report(status *v1alpha1.LoadBalancingHostStatus) {
 
 // Run implements agent.Sink: it writes a status that differs at once, and else every renewInterval.
 func (s *Sink) Run(ctx context.Context) error {
-	var current, written *v1alpha1.LoadBalancingHostStatus
+	var current *v1alpha1.LoadBalancingHostStatus
+	var written string // what was news in the last status that was written
 	var writtenAt, notBefore time.Time
 	timer := time.NewTimer(renewInterval)
 	defer timer.Stop()
@@ -81,20 +82,20 @@ func (s *Sink) Run(ctx context.Context) error {
 		}
 		now := time.Now()
 		due := writtenAt.Add(renewInterval)
-		if current != nil && (written == nil || !sameNews(current, written)) {
+		if current != nil && newsOf(current) != written {
 			due = notBefore
 		}
 		if current != nil && !now.Before(due) {
 			if err := s.write(ctx, current, now); err != nil {
 				s.log.Error("Status not written, trying again", "host", s.name(), "error", err)
 				notBefore = now.Add(writeRetry)
-				written = nil
+				written = ""
 			} else {
-				written, writtenAt = current, now
+				written, writtenAt = newsOf(current), now
 				notBefore = now.Add(minWriteInterval)
 			}
 			due = notBefore
-			if written != nil {
+			if written != "" {
 				due = writtenAt.Add(renewInterval)
 			}
 		}
@@ -126,22 +127,19 @@ func (s *Sink) write(ctx context.Context, status *v1alpha1.LoadBalancingHostStat
 	return nil
 }
 
-// sameNews reports whether two statuses differ in nothing but what counts up by itself.
-func sameNews(a, b *v1alpha1.LoadBalancingHostStatus) bool {
-	strip := func(s *v1alpha1.LoadBalancingHostStatus) string {
-		s = s.DeepCopy()
-		s.Traffic = v1alpha1.HostTraffic{}
-		s.RenewTime, s.LeaseSeconds = nil, nil
-		if s.Stall != nil {
-			s.Stall.Message = ""
-		}
-		content, err := json.Marshal(s)
-		if err != nil {
-			return err.Error()
-		}
-		return string(content)
+// newsOf returns what is worth a write of its own in a status: all but what counts up by itself.
+func newsOf(s *v1alpha1.LoadBalancingHostStatus) string {
+	s = s.DeepCopy()
+	s.Traffic = v1alpha1.HostTraffic{}
+	s.RenewTime, s.LeaseSeconds = nil, nil
+	if s.Stall != nil {
+		s.Stall.Message = ""
 	}
-	return strip(a) == strip(b)
+	content, err := json.Marshal(s)
+	if err != nil {
+		return err.Error()
+	}
+	return string(content)
 }
 
 // Released implements agent.Sink: it removes the finalizer that kept the object until the node was clean.
