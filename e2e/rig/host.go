@@ -17,6 +17,7 @@ import (
 	"time"
 
 	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat"
 )
 
 // stopPatience is how long a graceful end may take before the rig calls it hung.
@@ -181,7 +182,7 @@ func (h *Host) Mute() error {
 	for _, command := range []string{
 		"add table netdev mute" + h.Port,
 		"add chain netdev mute" + h.Port + " in { type filter hook ingress device " + h.Port + " priority 0 ; }",
-		"add rule netdev mute" + h.Port + " in ether type 0x886f drop",
+		"add rule netdev mute" + h.Port + " in ether type " + fmt.Sprintf("%#04x", heartbeat.EtherType) + " drop",
 	} {
 		if _, err := h.rig.Bridge.Run("nft", strings.Fields(command)...); err != nil {
 			return err

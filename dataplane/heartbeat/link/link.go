@@ -19,10 +19,9 @@ import (
 
 	"github.com/mdlayher/packet"
 	"golang.org/x/sys/unix"
-)
 
-// EtherType of MS-NLB heartbeats.
-const EtherType = 0x886f
+	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat"
+)
 
 const (
 	// priority is TC_PRIO_CONTROL: priority queues serve heartbeats before the traffic that they speak of.
@@ -74,7 +73,7 @@ func Open(ctx context.Context, ifindex int, dst net.HardwareAddr) (*Conn, error)
 	if len(ifi.HardwareAddr) != 6 {
 		return nil, fmt.Errorf("interface %s is no Ethernet interface", ifi.Name)
 	}
-	conn, err := packet.Listen(ifi, packet.Datagram, EtherType, nil)
+	conn, err := packet.Listen(ifi, packet.Datagram, heartbeat.EtherType, nil)
 	if err != nil {
 		return nil, fmt.Errorf("open packet socket on %s: %w", ifi.Name, err)
 	}
@@ -114,7 +113,7 @@ func (c *Conn) configure() error {
 // Send broadcasts one payload. It never waits: if the interface's queue holds earlier heartbeats it
 // returns ErrQueueFull, and a host whose queue stands still altogether falls silent, as it should.
 func (c *Conn) Send(payload []byte) error {
-	addr := &unix.SockaddrLinklayer{Protocol: htons(EtherType), Ifindex: c.index, Halen: 6}
+	addr := &unix.SockaddrLinklayer{Protocol: htons(heartbeat.EtherType), Ifindex: c.index, Halen: 6}
 	copy(addr.Addr[:], c.dst)
 	var sendErr error
 	err := c.raw.Control(func(fd uintptr) {

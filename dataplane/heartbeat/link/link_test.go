@@ -13,10 +13,9 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/internal/nstest"
 )
-
-const heartbeatSize = 1496
 
 var (
 	clusterMAC = net.HardwareAddr{0x03, 0xbf, 10, 77, 0, 100}
@@ -51,7 +50,7 @@ func TestPayloadArrives(t *testing.T) {
 			nstest.Enter(t)
 			a, b := nstest.Veth(t, "a0", "b0")
 			from, to := open(t, a, dst), open(t, b, dst)
-			want := bytes.Repeat([]byte{0xbf, 1, 2, 3}, heartbeatSize/4)
+			want := bytes.Repeat([]byte{0xbf, 1, 2, 3}, heartbeat.Size/4)
 			if err := from.Send(want); err != nil {
 				t.Fatal(err)
 			}
@@ -77,7 +76,7 @@ func TestSourceFollowsInterfaceAddress(t *testing.T) {
 	if err := netlink.LinkSetHardwareAddr(a, moved); err != nil {
 		t.Fatal(err)
 	}
-	if err := from.Send(make([]byte, heartbeatSize)); err != nil {
+	if err := from.Send(make([]byte, heartbeat.Size)); err != nil {
 		t.Fatal(err)
 	}
 	if _, src, err := to.Receive(within(t)); err != nil || !bytes.Equal(src, moved) {
@@ -89,9 +88,9 @@ func TestOwnFramesAndOtherEtherTypesAreIgnored(t *testing.T) {
 	nstest.Enter(t)
 	a, b := nstest.Veth(t, "a0", "b0")
 	to := open(t, b, clusterMAC)
-	sendRaw(t, a, frame(b.Attrs().HardwareAddr, EtherType, "came back"))
+	sendRaw(t, a, frame(b.Attrs().HardwareAddr, heartbeat.EtherType, "came back"))
 	sendRaw(t, a, frame(a.Attrs().HardwareAddr, 0x88b5, "another protocol"))
-	sendRaw(t, a, frame(a.Attrs().HardwareAddr, EtherType, "from a peer"))
+	sendRaw(t, a, frame(a.Attrs().HardwareAddr, heartbeat.EtherType, "from a peer"))
 	got, _, err := to.Receive(within(t))
 	if err != nil {
 		t.Fatal(err)
@@ -117,7 +116,7 @@ func TestSendNeverWaits(t *testing.T) {
 	done := make(chan error, 1)
 	go func() {
 		for range 1000 {
-			if err := c.Send(make([]byte, heartbeatSize)); err != nil {
+			if err := c.Send(make([]byte, heartbeat.Size)); err != nil {
 				done <- err
 				return
 			}
@@ -140,7 +139,7 @@ func TestMTUTooSmall(t *testing.T) {
 	if err := netlink.LinkSetMTU(a, 1400); err != nil {
 		t.Fatal(err)
 	}
-	err := open(t, a, clusterMAC).Send(make([]byte, heartbeatSize))
+	err := open(t, a, clusterMAC).Send(make([]byte, heartbeat.Size))
 	var mtu *MTUError
 	if !errors.As(err, &mtu) {
 		t.Fatalf("error %v, want an *MTUError", err)
@@ -148,7 +147,7 @@ func TestMTUTooSmall(t *testing.T) {
 	if got, want := mtu.Error(), "interface eth0 has MTU 1400, heartbeats need 1496"; got != want {
 		t.Errorf("message %q, want %q", got, want)
 	}
-	if err := CheckMTU("eth0", heartbeatSize, heartbeatSize); err != nil {
+	if err := CheckMTU("eth0", heartbeat.Size, heartbeat.Size); err != nil {
 		t.Errorf("MTU that just fits: %v", err)
 	}
 }
@@ -167,7 +166,7 @@ func TestDownAndUpAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	nstest.WaitOperational(t, "a0")
-	if err := from.Send(make([]byte, heartbeatSize)); err != nil {
+	if err := from.Send(make([]byte, heartbeat.Size)); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := to.Receive(within(t)); err != nil {
@@ -184,7 +183,7 @@ func TestReceiveEndsWithContextAndWorksAgain(t *testing.T) {
 	if _, _, err := to.Receive(ctx); !errors.Is(err, context.Canceled) {
 		t.Fatalf("error %v, want context.Canceled", err)
 	}
-	if err := from.Send(make([]byte, heartbeatSize)); err != nil {
+	if err := from.Send(make([]byte, heartbeat.Size)); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := to.Receive(within(t)); err != nil {
