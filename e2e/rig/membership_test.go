@@ -63,11 +63,7 @@ func crash(t *testing.T, how func(*Host) error) {
 	frames, err := c.Stop()
 	must(t, err)
 
-	client, gap := report.LongestGap()
-	t.Logf("longest gap that a client saw: %v (%s)", gap.Round(time.Millisecond), client)
-	if gap > maxOutage {
-		t.Errorf("client %s was without an answer for %v", client, gap)
-	}
+	noOutage(t, report)
 	home := report.HostOf()
 	var elsewhere []Attempt
 	for _, a := range report.Failed() {
@@ -83,6 +79,16 @@ func crash(t *testing.T, how func(*Host) error) {
 		}
 	}
 	r.onceAccepted(t, frames)
+}
+
+// noOutage tells how long the worst-off client was without an answer, and fails the test if that was too long.
+func noOutage(t *testing.T, report Report) {
+	t.Helper()
+	client, gap := report.LongestGap()
+	t.Logf("longest gap that a client saw: %v (%s)", gap.Round(time.Millisecond), client)
+	if gap > maxOutage {
+		t.Errorf("client %s was without an answer for %v", client, gap)
+	}
 }
 
 // onceAccepted fails the test if two hosts answered one SYN.
@@ -131,9 +137,7 @@ func TestMuteHostIsExcluded(t *testing.T) {
 	frames, err := c.Stop()
 	must(t, err)
 	r.onceAccepted(t, frames)
-	if client, gap := report.LongestGap(); gap > maxOutage {
-		t.Errorf("client %s was without an answer for %v", client, gap)
-	}
+	noOutage(t, report)
 }
 
 // A host that leaves hands its clients over, and takes them back when it returns: no connection attempt fails. What moves
@@ -240,9 +244,7 @@ func TestFrozenAgentIsFenced(t *testing.T) {
 	frames, err := c.Stop()
 	must(t, err)
 	r.onceAccepted(t, frames)
-	if client, gap := report.LongestGap(); gap > maxOutage {
-		t.Errorf("client %s was without an answer for %v", client, gap)
-	}
+	noOutage(t, report)
 }
 
 // A host behind a cut cable converges alone; when the cable is mended there is one cluster again.
@@ -256,9 +258,7 @@ func TestCutCable(t *testing.T) {
 	must(t, r.Hosts[0].Mend())
 	r.converged(t, r.Hosts...)
 	lapse(t, time.Second)
-	if client, gap := stop(t, run).LongestGap(); gap > maxOutage {
-		t.Errorf("client %s was without an answer for %v", client, gap)
-	}
+	noOutage(t, stop(t, run))
 }
 
 // An agent that crashed and is started again takes over its filter: connections that were there live on.
