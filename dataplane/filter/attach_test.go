@@ -5,12 +5,14 @@ package filter
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -200,7 +202,7 @@ func (n *node) tracked(f *Filter) int {
 func (n *node) linkIDs() map[string]link.ID {
 	n.t.Helper()
 	ids := map[string]link.ID{}
-	for _, pin := range linkPins() {
+	for _, pin := range []string{"xdp_link", "ingress_link", "egress_link"} {
 		l, err := link.LoadPinnedLink(filepath.Join(n.config.PinPath, pin), nil)
 		if errors.Is(err, os.ErrNotExist) {
 			continue
@@ -237,6 +239,9 @@ func (n *node) requireNothingLeft(programs ...ebpf.ProgramID) {
 	if n.hasXDP() {
 		n.t.Error("an XDP program is still attached")
 	}
+	if left := n.clsact(); left != nil {
+		n.t.Errorf("still there: %v", left)
+	}
 	for _, id := range programs {
 		n.await("the kernel frees the program", func() bool {
 			p, err := ebpf.NewProgramFromID(id)
@@ -246,6 +251,33 @@ func (n *node) requireNothingLeft(programs ...ebpf.ProgramID) {
 			return errors.Is(err, os.ErrNotExist)
 		})
 	}
+}
+
+// clsact describes the qdisc and its filters, nil if there is none.
+func (n *node) clsact() []string {
+	n.t.Helper()
+	l, err := netlink.LinkByIndex(n.config.Ifindex)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	qdiscs, err := netlink.QdiscList(l)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	if !slices.ContainsFunc(qdiscs, func(q netlink.Qdisc) bool { return q.Type() == "clsact" }) {
+		return nil
+	}
+	found := []string{"clsact"}
+	for _, parent := range []uint32{netlink.HANDLE_MIN_INGRESS, netlink.HANDLE_MIN_EGRESS} {
+		filters, err := netlink.FilterList(l, parent)
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		for _, f := range filters {
+			found = append(found, fmt.Sprint(f.(*netlink.BpfFilter).Name))
+		}
+	}
+	return found
 }
 
 func (n *node) hasXDP() bool {
@@ -274,7 +306,7 @@ func programIDs(t *testing.T, f *Filter) []ebpf.ProgramID {
 // A client resolves the virtual IP and connects, through the kernel's own stack. The SYN
 // goes to a multicast MAC: without a change of pkt_type the stack would drop it in silence.
 func TestServesClient(t *testing.T) {
-	for _, hook := range []Hook{XDP, TCX} {
+	for _, hook := range []Hook{XDP, TCX, Clsact} {
 		t.Run(hook.String(), func(t *testing.T) {
 			n := newNode(t)
 			f := n.serve(func(c *Config) { c.Hook = hook })
@@ -343,7 +375,7 @@ func (n *node) inClientNamespace(do func() error) <-chan error {
 // in bunches that GSO and GRO keep together, mostly outside of an skb's linear part.
 func TestServesLinuxClient(t *testing.T) {
 	const size = 8 << 20
-	for _, hook := range []Hook{XDP, TCX} {
+	for _, hook := range []Hook{XDP, TCX, Clsact} {
 		t.Run(hook.String(), func(t *testing.T) {
 			n := newNode(t)
 			if err := netlink.NeighDel(n.neighbour()); err != nil {
@@ -490,7 +522,17 @@ func (n *node) flood(stop <-chan struct{}, frames ...[]byte) <-chan []uint64 {
 // Programs are replaced under traffic, back and forth between the hooks too. Not one frame
 // of an own bucket is lost on the way to the stack, and not one of a foreign one gets there.
 func TestReopenLosesNothing(t *testing.T) {
+	t.Run("XDP and TCX", func(t *testing.T) { reopen(t, []Hook{XDP, XDP, TCX, TCX}) })
+	t.Run("XDP and clsact", func(t *testing.T) {
+		reopen(t, []Hook{XDP, XDP, Clsact, Clsact}, func(c *Config) { c.withoutTCX = true })
+	})
+}
+
+func reopen(t *testing.T, hooks []Hook, change ...func(*Config)) {
 	n := newNode(t)
+	for _, c := range change {
+		c(&n.config)
+	}
 	f := n.serve()
 	own := packetSpec{src: client4, dst: vip4, sport: 40000, dport: 80, protocol: udpProtocol, payload: 10}
 	client := netip.AddrPortFrom(own.src, own.sport)
@@ -504,7 +546,7 @@ func TestReopenLosesNothing(t *testing.T) {
 	stop := make(chan struct{})
 	result := n.flood(stop, own.bytes(), foreign.bytes())
 	for i := range 12 {
-		hook := []Hook{XDP, XDP, TCX, TCX}[i%4]
+		hook := hooks[i%len(hooks)]
 		if err := f.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -556,6 +598,61 @@ func TestXDPSlotTaken(t *testing.T) {
 		t.Errorf("hook %s, want XDP", f.Hook())
 	}
 	n.await("the connection is still tracked", func() bool { return n.tracked(f) == 1 })
+}
+
+// A kernel without TCX: clsact serves in its place, and is shared with others.
+func TestClsact(t *testing.T) {
+	n := newNode(t)
+	n.config.withoutTCX = true
+	if f, err := Open(withHook(n.config, TCX)); !errors.Is(err, ebpf.ErrNotSupported) {
+		t.Fatalf("opened %v with TCX: %v", f, err)
+	}
+	n.listen()
+	for _, step := range []struct{ ask, want Hook }{{Auto, XDP}, {Clsact, Clsact}, {Auto, XDP}} {
+		f := n.serve(func(c *Config) { c.Hook = step.ask })
+		if f.Hook() != step.want || n.hasXDP() != (step.want == XDP) {
+			t.Errorf("asked for %s: hook %s, XDP %t", step.ask, f.Hook(), n.hasXDP())
+		}
+		path := "kube-wlbs:" + n.config.PinPath
+		compare(t, []string{"clsact", path + "/ingress_program", path + "/egress_program"}, n.clsact())
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	other := n.config
+	other.PinPath += "2"
+	shared := n.open(func(c *Config) { *c = withHook(other, Clsact) })
+	if got := len(n.clsact()); got != 5 {
+		t.Errorf("%d parts of clsact for two filters: %v", got, n.clsact())
+	}
+	if err := Cleanup(n.config.PinPath); err != nil {
+		t.Fatal(err)
+	}
+	compare(t, []string{"clsact", "kube-wlbs:" + other.PinPath + "/ingress_program", "kube-wlbs:" + other.PinPath + "/egress_program"}, n.clsact())
+	ids := programIDs(t, shared)
+	if err := shared.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	n.config.PinPath = other.PinPath
+	n.requireNothingLeft(ids...)
+}
+
+// From one way to attach to the other the filter never stops.
+func TestClsactAndTCXReplaceEachOther(t *testing.T) {
+	n := newNode(t)
+	n.listen()
+	for i, hook := range []Hook{TCX, Clsact, TCX} {
+		f := n.serve(func(c *Config) { c.Hook = hook })
+		if f.Hook() != hook || (n.clsact() != nil) != (hook == Clsact) || (len(n.linkIDs()) == 2) != (hook == TCX) {
+			t.Errorf("hook %s: %s, links %v, %v", hook, f.Hook(), n.linkIDs(), n.clsact())
+		}
+		n.connect(uint16(40000 + i))
+		n.await("the connection is tracked", func() bool { return n.tracked(f) == i+1 })
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func passProgram(t *testing.T) *ebpf.Program {
@@ -615,7 +712,14 @@ func TestOtherLayoutIsReplaced(t *testing.T) {
 
 // The interface went away with its links, and came back.
 func TestInterfaceIsRecreated(t *testing.T) {
+	for _, hook := range []Hook{XDP, TCX, Clsact} {
+		t.Run(hook.String(), func(t *testing.T) { recreateInterface(t, hook) })
+	}
+}
+
+func recreateInterface(t *testing.T, hook Hook) {
 	n := newNode(t)
+	n.config.Hook = hook
 	f := n.serve()
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
@@ -626,8 +730,8 @@ func TestInterfaceIsRecreated(t *testing.T) {
 	inside, _ := nstest.Veth(t, "node", "client")
 	n.config.Ifindex = inside.Attrs().Index
 	f = n.open()
-	if f.Hook() != XDP || !n.hasXDP() {
-		t.Errorf("hook %s, attached %t", f.Hook(), n.hasXDP())
+	if f.Hook() != hook || n.hasXDP() != (hook == XDP) || (n.clsact() != nil) != (hook == Clsact) {
+		t.Errorf("hook %s, XDP attached %t, %v", f.Hook(), n.hasXDP(), n.clsact())
 	}
 	if err := f.Remove(); err != nil {
 		t.Fatal(err)

@@ -13,12 +13,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 
 	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
 )
@@ -41,6 +40,8 @@ type Config struct {
 	Timeouts            Timeouts
 	// Log takes what an operator should know about choices made here; nil is nowhere.
 	Log *slog.Logger
+
+	withoutTCX bool // as on a kernel that has none
 }
 
 func (c *Config) validate() error {
@@ -54,7 +55,7 @@ func (c *Config) validate() error {
 	if len(c.HostMAC) != 6 {
 		errs = append(errs, fmt.Errorf("host MAC %q: not 6 octets", c.HostMAC))
 	}
-	if c.Hook > TCX {
+	if c.Hook > Clsact {
 		errs = append(errs, fmt.Errorf("no hook %d", c.Hook))
 	}
 	return errors.Join(errs...)
@@ -67,7 +68,6 @@ type Filter struct {
 	objects  wlbsObjects
 	maps     *openedMaps
 	state    *state
-	links    []link.Link
 	hook     Hook
 	pending  bool // attached programs still use maps of another layout
 
@@ -134,8 +134,10 @@ func (f *Filter) open(attached bool) error {
 	if attached && !f.maps.adopted {
 		f.config.Log.Warn("Pinned maps have another layout: tracked connections are lost at the next epoch", "path", f.config.PinPath)
 		f.pending = true
-		f.hook = attachedHook(f.config.PinPath)
-		return f.load(f.config.Hook == TCX)
+		if f.hook, err = attachedHook(f.config.PinPath); err != nil {
+			return err
+		}
+		return f.load(f.hook != XDP)
 	}
 	return f.install()
 }
@@ -144,6 +146,9 @@ func (f *Filter) spec() (*ebpf.CollectionSpec, error) {
 	spec, err := loadWlbs()
 	if err != nil {
 		return nil, err
+	}
+	if !haveXDPFrags() {
+		spec.Programs["wlbs_xdp"].Flags &^= unix.BPF_F_XDP_HAS_FRAGS
 	}
 	spec.Maps[wlbsMapConnections].MaxEntries = f.config.MaxConnections
 	for name, mac := range map[string]net.HardwareAddr{
@@ -183,35 +188,25 @@ func (f *Filter) load(withFilter bool) error {
 // program filters, if one did before.
 func (f *Filter) install() error {
 	f.hook = f.config.Hook
-	if f.hook != TCX {
+	if f.hook == Auto || f.hook == XDP {
 		if err := f.installXDP(); err != nil {
 			if f.config.Hook == XDP {
 				return err
 			}
-			f.config.Log.Info("No native XDP on this interface, using TCX", "cause", err.Error())
+			f.config.Log.Info("No native XDP on this interface, using traffic control", "cause", err.Error())
 			f.hook = TCX
 		}
 	}
-	if f.hook == TCX {
+	if f.hook != XDP {
 		if err := f.load(true); err != nil {
 			return err
 		}
 	}
-	for _, p := range []struct {
-		point   *hookPoint
-		program *ebpf.Program
-	}{
-		{&ingressPoint, f.objects.WlbsIngress},
-		{&egressPoint, f.objects.WlbsEgress},
-	} {
-		l, err := p.point.install(f.config.PinPath, f.config.Ifindex, p.program)
-		if err != nil {
-			return err
-		}
-		f.links = append(f.links, l)
+	if err := f.installTrafficControl(); err != nil {
+		return err
 	}
-	if f.hook == TCX {
-		if err := detachPinned(filepath.Join(f.config.PinPath, xdpPoint.pin)); err != nil {
+	if f.hook != XDP {
+		if err := xdpPlace().remove(f.config.PinPath); err != nil {
 			return err
 		}
 	}
@@ -225,16 +220,46 @@ func (f *Filter) installXDP() error {
 	if err := f.load(false); err != nil {
 		return err
 	}
-	l, err := xdpPoint.install(f.config.PinPath, f.config.Ifindex, f.objects.WlbsXdp)
-	if err != nil {
+	if err := xdpPlace().install(f.config.PinPath, f.config.Ifindex, f.objects.WlbsXdp); err != nil {
 		return err
 	}
-	f.links = append(f.links, l)
 	f.hook = XDP
 	return nil
 }
 
-// Hook returns XDP or TCX: where the filter stands.
+// installTrafficControl takes TCX, or clsact where that is asked for or all there is.
+func (f *Filter) installTrafficControl() error {
+	tcx, clsact := tcxPlaces(), clsactPlaces()
+	if f.config.Hook != Clsact {
+		err := errWithoutTCX
+		if !f.config.withoutTCX {
+			err = f.installAt(&tcx)
+		}
+		if err == nil {
+			return clsact.remove(f.config.PinPath)
+		}
+		if f.config.Hook == TCX || !errors.Is(err, ebpf.ErrNotSupported) {
+			return err
+		}
+		f.config.Log.Info("No TCX in this kernel, using clsact", "cause", err.Error())
+	}
+	if f.hook == TCX {
+		f.hook = Clsact
+	}
+	if err := f.installAt(&clsact); err != nil {
+		return err
+	}
+	return tcx.remove(f.config.PinPath)
+}
+
+func (f *Filter) installAt(t *trafficControl) error {
+	if err := t.ingress.install(f.config.PinPath, f.config.Ifindex, f.objects.WlbsIngress); err != nil {
+		return err
+	}
+	return t.egress.install(f.config.PinPath, f.config.Ifindex, f.objects.WlbsEgress)
+}
+
+// Hook returns XDP, TCX or Clsact: where the filter stands.
 func (f *Filter) Hook() Hook {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -243,12 +268,7 @@ func (f *Filter) Hook() Hook {
 
 // Close lets go of the filter, which goes on as it is.
 func (f *Filter) Close() error {
-	var errs []error
-	for _, l := range f.links {
-		errs = append(errs, l.Close())
-	}
-	f.links = nil
-	errs = append(errs, f.objects.Close())
+	errs := []error{f.objects.Close()}
 	if f.state != nil {
 		errs = append(errs, f.state.close())
 	}

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -199,10 +198,13 @@ func Cleanup(path string) error {
 		return fmt.Errorf("pin path: %w", err)
 	}
 	var errs []error
+	attached := map[string]bool{}
+	for _, p := range places() {
+		errs = append(errs, p.remove(path))
+		attached[p.pinName()] = true
+	}
 	for _, e := range entries {
-		if slices.Contains(linkPins(), e.Name()) {
-			errs = append(errs, detachPinned(filepath.Join(path, e.Name())))
-		} else {
+		if !attached[e.Name()] {
 			errs = append(errs, os.Remove(filepath.Join(path, e.Name())))
 		}
 	}
