@@ -103,17 +103,19 @@ const (
 )
 
 // Hook says where in the kernel the filter runs.
-// +kubebuilder:validation:Enum=Auto;XDP;TCX
+// +kubebuilder:validation:Enum=Auto;XDP;TCX;Clsact
 type Hook string
 
 // The hooks of the filter.
 const (
-	// HookAuto takes native XDP where the interface offers it and its slot is free, else TCX.
+	// HookAuto takes native XDP where the interface offers it and its slot is free, else TCX, else Clsact.
 	HookAuto Hook = "Auto"
 	// HookXDP rejects foreign packets before the kernel allocates a buffer for them.
 	HookXDP Hook = "XDP"
 	// HookTCX works on every interface; it needs Linux 6.6.
 	HookTCX Hook = "TCX"
+	// HookClsact does as TCX, by the way that kernels before 6.6 have to attach programs.
+	HookClsact Hook = "Clsact"
 )
 
 // PortRange is an inclusive range of ports.
@@ -291,7 +293,7 @@ type StallDetection struct {
 // +kubebuilder:validation:MinProperties=1
 type Dataplane struct {
 	// hook is where in the kernel the filter runs: Auto takes native XDP where the interface offers it and its slot
-	// is free, else TCX. The hosts' status says which. Defaults to Auto.
+	// is free, else TCX, and clsact on kernels before 6.6. The hosts' status says which. Defaults to Auto.
 	// +optional
 	Hook Hook `json:"hook,omitempty"`
 

@@ -177,7 +177,7 @@ type HostDataplane struct {
 	// +kubebuilder:validation:items:MaxLength=45
 	VirtualIPs []string `json:"virtualIPs,omitempty"`
 
-	// hook is where the filter runs: XDP or TCX.
+	// hook is where the filter runs: XDP, TCX or Clsact.
 	// +optional
 	Hook Hook `json:"hook,omitempty"`
 

@@ -156,6 +156,8 @@ func filterHook(h v1alpha1.Hook) filter.Hook {
 		return filter.XDP
 	case v1alpha1.HookTCX:
 		return filter.TCX
+	case v1alpha1.HookClsact:
+		return filter.Clsact
 	default:
 		return filter.Auto
 	}
