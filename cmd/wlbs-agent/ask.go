@@ -18,22 +18,34 @@ import (
 // askCommands are those of "kubectl wlbs" that a node answers by itself, Kubernetes or not.
 func askCommands() []*cobra.Command {
 	return []*cobra.Command{
-		askCommand("params", "Prints this host's parameters, with the names of WLBS' registry", words.WriteParams),
+		askCommand("params", "Prints this host's parameters, with the names of WLBS' registry", writeParams),
 		askCommand("display", "Prints this host's parameters, state, buckets, traffic and conditions", writeDisplay),
 		ip2macCommand(),
 	}
 }
 
-type printer func(io.Writer, *v1alpha1.LoadBalancingCluster, *v1alpha1.LoadBalancingHost) error
+type printer func(io.Writer, *v1alpha1.LoadBalancingCluster, *v1alpha1.LoadBalancingHost, []words.Peer) error
 
-func writeDisplay(w io.Writer, cluster *v1alpha1.LoadBalancingCluster, host *v1alpha1.LoadBalancingHost) error {
+func writeParams(w io.Writer, cluster *v1alpha1.LoadBalancingCluster, host *v1alpha1.LoadBalancingHost, _ []words.Peer) error {
+	return words.WriteParams(w, cluster, host)
+}
+
+func writeDisplay(w io.Writer, cluster *v1alpha1.LoadBalancingCluster, host *v1alpha1.LoadBalancingHost, peers []words.Peer) error {
 	if err := words.WriteParams(w, cluster, host); err != nil {
 		return err
 	}
 	if _, err := fmt.Fprintln(w, "\nState:"); err != nil {
 		return err
 	}
+	return writeState(w, host, peers)
+}
+
+// writeState prints what "wlbs query" did, with the names that peers gave themselves: no API server knows them here.
+func writeState(w io.Writer, host *v1alpha1.LoadBalancingHost, peers []words.Peer) error {
 	if err := words.WriteState(w, host); err != nil {
+		return err
+	}
+	if err := words.WritePeers(w, peers); err != nil {
 		return err
 	}
 	return words.WriteDetails(w, host)
@@ -56,7 +68,11 @@ func askCommand(name, short string, write printer) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return write(cmd.OutOrStdout(), spec, host)
+			peers, err := agent.QueryPeers(cmd.Context(), at.socket)
+			if err != nil {
+				return err
+			}
+			return write(cmd.OutOrStdout(), spec, host, peers)
 		},
 	}
 	addSocketFlags(cmd, &cluster, &at)

@@ -149,7 +149,11 @@ func queryCommand() *cobra.Command {
 			}
 			switch output {
 			case "":
-				return words.WriteQuery(cmd.OutOrStdout(), host)
+				peers, err := agent.QueryPeers(cmd.Context(), at.socket)
+				if err != nil {
+					return err
+				}
+				return words.WriteQuery(cmd.OutOrStdout(), host, peers)
 			case "json":
 				encoder := json.NewEncoder(cmd.OutOrStdout())
 				encoder.SetIndent("", "  ")

@@ -41,7 +41,11 @@ type member struct {
 	machine  *convergence.Machine
 	out      convergence.Output // of the last step
 	received chan *heartbeat.Message
-	frame    []byte
+	identity chan heartbeat.Identity // of peers
+	roster   roster
+	// nextIdentity is when this host says again who it is.
+	nextIdentity time.Duration
+	frame        []byte
 
 	drain    drain
 	detector *stall.Detector
@@ -63,6 +67,7 @@ func (a *agent) newMember(ctx context.Context, p *plan) (*member, error) {
 		agent: a, log: a.Log, node: n,
 		offered: p, plans: map[uint64]*plan{p.digest: p},
 		received: make(chan *heartbeat.Message, receiveQueue),
+		identity: make(chan heartbeat.Identity, receiveQueue), roster: roster{},
 		detector: stall.NewDetector(stall.Settings{Window: p.stallWindow, MinPackets: p.stallMinPackets}),
 		sampler:  sampler{ifindex: n.iface.Index, filter: n.filter},
 		reporter: reporter{status: &a.status},
@@ -109,15 +114,38 @@ func (m *member) receive(ctx context.Context) error {
 		case err != nil:
 			return fmt.Errorf("heartbeats on %s: %w", m.node.iface.Name, err)
 		}
+		if err := m.dispatch(payload); err != nil {
+			m.log.Debug("Heartbeat ignored", "error", err)
+		}
+	}
+}
+
+// dispatch decodes one frame, whose payload is valid during the call only, and passes it on.
+func (m *member) dispatch(payload []byte) error {
+	switch heartbeat.KindOf(payload) {
+	case heartbeat.KindMembership:
 		message, err := heartbeat.Unmarshal(payload)
 		if err != nil {
-			m.log.Debug("Heartbeat ignored", "error", err)
-			continue
+			return err
 		}
-		select {
-		case m.received <- &message:
-		default:
+		offer(m.received, &message)
+	case heartbeat.KindIdentity:
+		identity, err := heartbeat.UnmarshalIdentity(payload)
+		if err != nil {
+			return err
 		}
+		offer(m.identity, identity)
+	default:
+		return heartbeat.ErrForeign
+	}
+	return nil
+}
+
+// offer drops what the loop has no time for.
+func offer[T any](queue chan<- T, received T) {
+	select {
+	case queue <- received:
+	default:
 	}
 }
 
@@ -150,9 +178,12 @@ func (m *member) loop(ctx context.Context, receiver <-chan error) error {
 		case <-wake.C:
 			err = m.step(ctx, convergence.Tick{})
 		case <-sample.C:
+			m.identify()
 			err = m.sample(ctx)
 		case <-announce.C:
 			m.upkeep(ctx)
+		case identity := <-m.identity:
+			err = m.learn(ctx, identity)
 		}
 		if err != nil {
 			return err
@@ -348,5 +379,5 @@ func (m *member) sample(ctx context.Context) error {
 // report passes the host's state on to the socket and the sink, which write what is news.
 func (m *member) report() {
 	status := m.reporter.build(m)
-	m.agent.publish(m.offered.source.Host, status)
+	m.agent.publish(m.offered.source.Host, status, m.roster.peers(m.out.View, m.offered.hostID))
 }

@@ -230,6 +230,10 @@ func key(of ...string) uint32 {
 	return max(h.Sum32(), 1)
 }
 
+// hostKey stands for the node, clusterKey for the cluster.
+func (p *plan) hostKey() uint32    { return key(p.nodeName) }
+func (p *plan) clusterKey() uint32 { return key(p.clusterName, p.vips[0].String()) }
+
 // needsNewNode reports whether the plan asks for more than an agent can change while it is a member.
 func (p *plan) needsNewNode(old *plan) bool {
 	return p.hostID != old.hostID || p.interfaceName != old.interfaceName || p.hook != old.hook ||
@@ -252,10 +256,11 @@ func (p *plan) policy() convergence.Policy {
 func (p *plan) settings(hostAddr netip.Addr, incarnation uint64, hostCode uint32) convergence.Settings {
 	s := convergence.Settings{
 		HostID:      p.hostID,
-		HostKey:     key(p.nodeName),
+		HostKey:     p.hostKey(),
 		HostCode:    hostCode,
 		Incarnation: incarnation,
-		ClusterKey:  key(p.clusterName, p.vips[0].String()),
+		ClusterKey:  p.clusterKey(),
+		HostName:    p.nodeName,
 		Period:      p.period,
 		Tolerance:   p.tolerance,
 	}

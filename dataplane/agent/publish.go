@@ -15,7 +15,7 @@ import (
 )
 
 // publish passes the status of a host on to those who read it. It must not be changed afterwards.
-func (a *agent) publish(host *v1alpha1.LoadBalancingHost, status *v1alpha1.LoadBalancingHostStatus) {
+func (a *agent) publish(host *v1alpha1.LoadBalancingHost, status *v1alpha1.LoadBalancingHostStatus, peers []words.Peer) {
 	if a.Sink != nil {
 		a.Sink.Report(status)
 	}
@@ -25,7 +25,7 @@ func (a *agent) publish(host *v1alpha1.LoadBalancingHost, status *v1alpha1.LoadB
 			ObjectMeta: metav1.ObjectMeta{Name: host.Name, Generation: host.Generation},
 			Spec:       host.Spec,
 			Status:     *status,
-		})
+		}, peers)
 	}
 }
 
@@ -48,7 +48,7 @@ func (a *agent) reportFailure(err error) {
 			Type: kind, Status: metav1.ConditionFalse, Reason: failureReason(err), Message: err.Error(), ObservedGeneration: generation,
 		})
 	}
-	a.publish(a.desired.Host, s.DeepCopy())
+	a.publish(a.desired.Host, s.DeepCopy(), nil)
 }
 
 // failureReason is why the dataplane is not ready.

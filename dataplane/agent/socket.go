@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/internal/words"
 )
 
 const socketTimeout = 5 * time.Second
@@ -24,6 +25,7 @@ const socketTimeout = 5 * time.Second
 const (
 	hostPath    = "/v1/host"
 	clusterPath = "/v1/cluster"
+	peersPath   = "/v1/peers"
 )
 
 // Socket answers queries about this host on a unix socket that only root may open.
@@ -36,14 +38,15 @@ type Socket struct {
 type answer struct {
 	cluster *v1alpha1.LoadBalancingCluster
 	host    *v1alpha1.LoadBalancingHost
+	peers   []words.Peer
 }
 
 // NewSocket returns a server for the socket at path.
 func NewSocket(path string) *Socket { return &Socket{path: path} }
 
-// Publish sets what queries are answered with: the cluster as it is wanted, and the host as it is.
-func (s *Socket) Publish(cluster *v1alpha1.LoadBalancingCluster, host *v1alpha1.LoadBalancingHost) {
-	s.answer.Store(&answer{cluster: cluster, host: host})
+// Publish sets what queries are answered with: the cluster as it is wanted, the host as it is, and the peers it hears.
+func (s *Socket) Publish(cluster *v1alpha1.LoadBalancingCluster, host *v1alpha1.LoadBalancingHost, peers []words.Peer) {
+	s.answer.Store(&answer{cluster: cluster, host: host, peers: peers})
 }
 
 // Withdraw makes queries be told that this node is not a host.
@@ -67,6 +70,7 @@ func (s *Socket) Run(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+hostPath, s.serve(func(a *answer) any { return a.host }))
 	mux.HandleFunc("GET "+clusterPath, s.serve(func(a *answer) any { return a.cluster }))
+	mux.HandleFunc("GET "+peersPath, s.serve(func(a *answer) any { return a.peers }))
 	server := &http.Server{Handler: mux, ReadTimeout: socketTimeout, WriteTimeout: socketTimeout}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
@@ -106,6 +110,15 @@ func QueryCluster(ctx context.Context, path string) (*v1alpha1.LoadBalancingClus
 		return nil, err
 	}
 	return cluster, nil
+}
+
+// QueryPeers asks the agent whose socket is at path which hosts it hears, and who they say they are.
+func QueryPeers(ctx context.Context, path string) ([]words.Peer, error) {
+	var peers []words.Peer
+	if err := query(ctx, path, peersPath, &peers); err != nil {
+		return nil, err
+	}
+	return peers, nil
 }
 
 func query(ctx context.Context, path, what string, into any) error {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 	"github.com/kube-wlbs/kube-wlbs/internal/kubetest"
+	"github.com/kube-wlbs/kube-wlbs/internal/words"
 )
 
 func TestSocketAnswersForHostAndCluster(t *testing.T) {
@@ -31,12 +32,15 @@ func TestSocketAnswersForHostAndCluster(t *testing.T) {
 
 	cluster, host := &v1alpha1.LoadBalancingCluster{}, &v1alpha1.LoadBalancingHost{}
 	cluster.Name, host.Name = "web", "web.node-a"
-	socket.Publish(cluster, host)
+	socket.Publish(cluster, host, []words.Peer{{HostID: 2, NodeName: "node-b"}})
 	if got, err := QueryHost(t.Context(), path); err != nil || got.Name != "web.node-a" {
 		t.Errorf("QueryHost() = %+v, %v", got, err)
 	}
 	if got, err := QueryCluster(t.Context(), path); err != nil || got.Name != "web" {
 		t.Errorf("QueryCluster() = %+v, %v", got, err)
+	}
+	if got, err := QueryPeers(t.Context(), path); err != nil || len(got) != 1 || got[0].NodeName != "node-b" {
+		t.Errorf("QueryPeers() = %+v, %v", got, err)
 	}
 	socket.Withdraw()
 	if _, err := QueryCluster(t.Context(), path); err == nil || !strings.Contains(err.Error(), "not a host") {

@@ -16,6 +16,8 @@ type Settings struct {
 	HostID uint8
 	// HostKey stands for the node whatever its ID, for instance a hash of its name and MAC; it survives restarts. Not 0.
 	HostKey uint32
+	// HostName is the node's name, for messages; "" if it has none.
+	HostName string
 	// HostCode is random for each start.
 	HostCode uint32
 	// Incarnation is greater for every start of the agent on a node, for instance the wall clock in nanoseconds, but at
@@ -67,6 +69,12 @@ type Tick struct{}
 // Received is a heartbeat from the wire, decoded and authenticated. The machine keeps the pointer; the message must not change.
 type Received struct{ Message *heartbeat.Message }
 
+// Named tells the name of a host, for messages.
+type Named struct {
+	HostKey  uint32
+	HostName string
+}
+
 // Offer gives the host a policy. The one in force stays until all members offer the same digest and a round commits it.
 type Offer struct{ Policy Policy }
 
@@ -117,6 +125,7 @@ type Hold struct{ Duration time.Duration }
 
 func (Tick) event()         {}
 func (Received) event()     {}
+func (Named) event()        {}
 func (Offer) event()        {}
 func (DesiredState) event() {}
 func (Timing) event()       {}
@@ -228,6 +237,8 @@ type View struct {
 	Committed heartbeat.Set
 	// Heard are the peers from whom heartbeats come, whether they hear this host or not.
 	Heard heartbeat.Set
+	// Keys are the host keys of those in Heard, and this host's own, by host ID.
+	Keys [heartbeat.MaxHosts + 1]uint32
 	// Default is the default host: the member that owns the default slot, 0 if none does or this host takes no part.
 	Default uint8
 	// Epoch is the number of the round in force, and Leader who led it.

@@ -23,16 +23,21 @@ func (r *reporter) updateConflicts(m *Machine) {
 		return
 	}
 	for _, c := range out {
-		if !slices.Contains(r.conflicts, c) {
+		if !slices.ContainsFunc(r.conflicts, c.same) {
 			r.transition(TransitionConflict, c.Hosts[1], "%s", c.Message)
 		}
 	}
 	for _, c := range r.conflicts {
-		if !slices.Contains(out, c) {
+		if !slices.ContainsFunc(out, c.same) {
 			r.transition(TransitionConflictResolved, c.Hosts[1], "no longer: %s", c.Message)
 		}
 	}
 	r.conflicts = out
+}
+
+// same reports whether two conflicts differ in their words only.
+func (c Conflict) same(o Conflict) bool {
+	return c.Reason == o.Reason && c.Hosts == o.Hosts && c.Keys == o.Keys
 }
 
 // duplicateIDs finds hosts with one ID (Microsoft KB Q193599).
@@ -52,15 +57,10 @@ func (m *Machine) duplicateIDs(out []Conflict) []Conflict {
 		}
 		out = append(out, Conflict{
 			Reason: CauseDuplicateHostID, Hosts: [2]uint8{id, id}, Keys: [2]uint32{a.HostKey, b.HostKey},
-			Message: fmt.Sprintf("host ID %d is used by %s and by %s, which stays out", id, name(a), name(b)),
+			Message: fmt.Sprintf("host ID %d is used by %s and by %s, which stays out", id, m.whois(a), m.whois(b)),
 		})
 	}
 	return out
-}
-
-// name tells people which node a heartbeat is from.
-func name(h *heartbeat.Message) string {
-	return fmt.Sprintf("the host at %d.%d.%d.%d (key %08x)", h.HostIP[0], h.HostIP[1], h.HostIP[2], h.HostIP[3], h.HostKey)
 }
 
 // differentPolicies finds hosts that are kept apart by different rules (Microsoft KB Q193599, Q198496).
@@ -84,19 +84,19 @@ func (m *Machine) differentPolicies(out []Conflict) []Conflict {
 		default:
 			continue
 		}
-		out = append(out, policyConflict(first, second))
+		out = append(out, m.policyConflict(first, second))
 	}
 	return out
 }
 
-func policyConflict(a, b *heartbeat.Message) Conflict {
+func (m *Machine) policyConflict(a, b *heartbeat.Message) Conflict {
 	c := Conflict{Reason: CauseModifiedRules, Hosts: [2]uint8{a.HostID, b.HostID}, Keys: [2]uint32{a.HostKey, b.HostKey}}
-	c.Message = fmt.Sprintf("host %d has other port rules (generation %d) than host %d (generation %d) and stays out",
-		b.HostID, b.OfferedGeneration, a.HostID, a.OfferedGeneration)
+	c.Message = fmt.Sprintf("host %s has other port rules (generation %d) than host %s (generation %d) and stays out",
+		m.label(b), b.OfferedGeneration, m.label(a), a.OfferedGeneration)
 	if a.RuleCount != b.RuleCount {
 		c.Reason = CauseNumberOfRules
-		c.Message = fmt.Sprintf("host %d has %d port rules (generation %d), host %d has %d (generation %d): it stays out",
-			b.HostID, b.RuleCount, b.OfferedGeneration, a.HostID, a.RuleCount, a.OfferedGeneration)
+		c.Message = fmt.Sprintf("host %s has %d port rules (generation %d) and stays out: host %s has %d (generation %d)",
+			m.label(b), b.RuleCount, b.OfferedGeneration, m.label(a), a.RuleCount, a.OfferedGeneration)
 	}
 	return c
 }

@@ -65,8 +65,9 @@ type Machine struct {
 
 	peers  [heartbeat.MaxHosts + 1]peer
 	rivals [heartbeat.MaxHosts + 1]rival
-	live   heartbeat.Set // peers heard within their timeout
-	mutual heartbeat.Set // of these, those that list this host
+	names  map[uint32]string // what hosts call themselves, by their keys
+	live   heartbeat.Set     // peers heard within their timeout
+	mutual heartbeat.Set     // of these, those that list this host
 
 	// self is the heartbeat that describes this host now; sent the last one that went out.
 	self, sent *heartbeat.Message
@@ -123,7 +124,7 @@ type knobs struct {
 
 // New returns the machine of a host that is Stopped. now is the time on the clock of all later Steps.
 func New(s Settings, now time.Duration) *Machine {
-	m := &Machine{s: s, now: now, period: s.Period, tolerance: s.Tolerance, left: true, wake: never, nextSend: now}
+	m := &Machine{s: s, now: now, period: s.Period, tolerance: s.Tolerance, left: true, wake: never, nextSend: now, names: map[uint32]string{}}
 	m.self = &heartbeat.Message{}
 	m.credit.fill(now)
 	m.report.view = &View{State: StateStopped, Members: heartbeat.SetOf(s.HostID)}
@@ -162,6 +163,8 @@ func (m *Machine) take(e Event) bool {
 	switch e := e.(type) {
 	case Received:
 		return m.receive(e.Message)
+	case Named:
+		m.learnName(e)
 	case Offer:
 		m.offer(e.Policy)
 	case DesiredState:

@@ -155,6 +155,7 @@ func (r *reporter) update(m *Machine) {
 	if m.serving {
 		v.Own = m.committed.table
 	}
+	v.Keys[m.s.HostID] = m.s.HostKey
 	if m.inForce != nil {
 		v.PolicyInForce = m.inForce.Generation
 	}
@@ -162,7 +163,7 @@ func (r *reporter) update(m *Machine) {
 		v.PolicyOffered = m.offered.Generation
 	}
 	for id := range each(m.live) {
-		v.Stalled[id] = m.peers[id].msg.StallReason
+		v.Stalled[id], v.Keys[id] = m.peers[id].msg.StallReason, m.peers[id].msg.HostKey
 	}
 	if !sameView(r.view, &v) {
 		r.view, r.changed = &v, true
@@ -221,5 +222,5 @@ func sameView(a, b *View) bool {
 	return same && x.State == y.State && x.Members == y.Members && x.Committed == y.Committed && x.Heard == y.Heard &&
 		x.Default == y.Default && x.Epoch == y.Epoch && x.Leader == y.Leader && x.Own == y.Own && x.Cause == y.Cause &&
 		x.Started == y.Started && x.Finished == y.Finished && x.Convergences == y.Convergences &&
-		x.PolicyInForce == y.PolicyInForce && x.PolicyOffered == y.PolicyOffered && x.Stalled == y.Stalled
+		x.PolicyInForce == y.PolicyInForce && x.PolicyOffered == y.PolicyOffered && x.Stalled == y.Stalled && x.Keys == y.Keys
 }

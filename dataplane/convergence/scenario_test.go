@@ -358,6 +358,68 @@ func TestQ193599DuplicateHostID(t *testing.T) {
 	}
 }
 
+// Clusters whose primary virtual IPs are IPv6 have no address in their heartbeats' header, which is NLB's, and still do not mix.
+func TestIPv6ClustersOnOneWire(t *testing.T) {
+	s := newSimulation(11, 6)
+	for i, h := range s.hosts {
+		h.id, h.clusterIP, h.clusterKey = uint8(1+i%3), [4]byte{}, uint32(70+i/3)
+		h.policy.Slots[1].Priority = h.id
+		s.start(h)
+	}
+	s.run(4 * s.timeout())
+	s.noFailure(t)
+	for _, of := range [][]*simHost{s.hosts[:3], s.hosts[3:]} {
+		var all bucket.Map
+		for _, h := range of {
+			if h.view.State != StateConverged || h.view.Committed != heartbeat.SetOf(1, 2, 3) || len(h.view.Conflicts) != 0 || h.view.Convergences != 1 {
+				t.Errorf("host %d (%d) is %v with %s after %d convergences, conflicts %v", h.id, h.key, h.view.State, list(h.view.Committed), h.view.Convergences, h.view.Conflicts)
+			}
+			for _, o := range of {
+				if h.view.Keys[o.id] != o.key {
+					t.Errorf("host %d (%d) takes host %d for %d", h.id, h.key, o.id, h.view.Keys[o.id])
+				}
+			}
+			if own := s.accepts(h, 1); own&all != 0 || own.Len() != 20 {
+				t.Errorf("host %d (%d) has buckets %v beside %v", h.id, h.key, own, all)
+			}
+			all |= s.accepts(h, 1)
+		}
+	}
+}
+
+// Hosts in conflict are named as soon as they said their names, and that is no new conflict.
+func TestConflictsNameHosts(t *testing.T) {
+	s := newSimulation(9, 3)
+	a, twin := s.hosts[1], s.hosts[2]
+	twin.id, twin.twin, a.twin = a.id, true, true
+	for _, h := range s.hosts[:2] {
+		h.policy.Slots[1].Priority = h.id
+		s.start(h)
+	}
+	s.run(2 * s.timeout())
+	s.start(twin)
+	s.run(s.now + s.timeout())
+	witness := s.hosts[0]
+	for _, step := range []struct {
+		events []Event
+		want   string
+	}{
+		{nil, "host ID 2 is used by the host at 192.0.2.11 (key 000003e9) and by the host at 192.0.2.12 (key 000003ea), which stays out"},
+		{[]Event{Named{a.key, "node-b"}, Named{twin.key, "node-c"}}, "host ID 2 is used by node-b (192.0.2.11) and by node-c (192.0.2.12), which stays out"},
+	} {
+		out := witness.m.Step(witness.local(s.now), append(step.events, Tick{})...)
+		if c := out.View.Conflicts; len(c) != 1 || c[0].Message != step.want || len(out.Transitions) != 0 {
+			t.Errorf("conflicts %+v, transitions %v, want %q", c, out.Transitions, step.want)
+		}
+	}
+	for key := range uint32(10 * maxNames) {
+		witness.m.Step(witness.local(s.now), Named{5000 + key, "noise"})
+	}
+	if n := len(witness.m.names); n > maxNames || witness.m.names[a.key] != "node-b" {
+		t.Errorf("%d names, host 2 is %q", n, witness.m.names[a.key])
+	}
+}
+
 // Q198496: a joiner with another number of rules is refused, and the others serve on without a gap; even if its ID is the lowest.
 func TestQ198496JoinerWithOtherRules(t *testing.T) {
 	for _, index := range []int{0, 2} {

@@ -63,6 +63,8 @@ type simHost struct {
 	silentAt   time.Duration
 	deadTX     bool // heartbeats cannot be sent, and the agent is told
 	twin       bool // another host has the same ID
+	clusterIP  [4]byte
+	clusterKey uint32
 }
 
 // hearing is the last heartbeat of one host that another one's agent took; repeated and
@@ -138,6 +140,7 @@ func newSimulation(seed uint64, hosts int) *simulation {
 		s.cut[i] = make([]int, hosts)
 		s.hosts = append(s.hosts, &simHost{
 			index: i, id: uint8(i + 1), key: uint32(1000 + i), rate: 1, policy: testPolicy(1), desired: Started, heard: make([]hearing, hosts),
+			clusterIP: [4]byte{192, 0, 2, 1}, clusterKey: 7,
 			offset: time.Duration(s.rng.Int64N(int64(time.Hour))),
 		})
 	}
@@ -200,7 +203,7 @@ func (s *simulation) start(h *simHost) {
 	h.incarnation++
 	h.m = New(Settings{
 		HostID: h.id, HostKey: h.key, HostCode: uint32(s.rng.Uint64()), Incarnation: h.incarnation,
-		ClusterIP: [4]byte{192, 0, 2, 1}, ClusterKey: 7, HostIP: [4]byte{192, 0, 2, byte(10 + h.index)}, Period: s.period, Tolerance: s.tolerance,
+		ClusterIP: h.clusterIP, ClusterKey: h.clusterKey, HostIP: [4]byte{192, 0, 2, byte(10 + h.index)}, Period: s.period, Tolerance: s.tolerance,
 	}, h.local(s.now))
 	h.m.knobs = s.knobs
 	h.frozen, h.inbox = false, nil
@@ -359,6 +362,8 @@ func (s *simulation) send(h *simHost, msg *heartbeat.Message) {
 func (s *simulation) deliver(h *simHost, msg *heartbeat.Message) {
 	switch {
 	case h.m == nil:
+	case msg.ClusterKey != h.clusterKey:
+		s.step(h, Received{Message: msg}) // which is to ignore it
 	case h.frozen:
 		if len(h.inbox) < 256 {
 			h.inbox = append(h.inbox, msg)

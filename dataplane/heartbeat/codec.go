@@ -10,11 +10,6 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
 )
 
-// signature of a membership heartbeat. NLB also has 0xC0DE01C0 for identity heartbeats and 0xC0DE01DE for its reliable protocol.
-const (
-	signature = 0xC0DE01BF
-)
-
 // Offsets in the payload, as tshark 4.0.17 decodes them.
 const (
 	offRules     = 44
@@ -57,7 +52,7 @@ func (m *Message) AppendTo(b []byte) []byte {
 
 func (m *Message) put(b []byte) {
 	le := binary.LittleEndian
-	le.PutUint32(b[0:], signature)
+	le.PutUint32(b[0:], uint32(KindMembership))
 	le.PutUint32(b[4:], Version)
 	le.PutUint32(b[8:], uint32(m.HostID))
 	copy(b[12:], m.ClusterIP[:])
@@ -118,7 +113,7 @@ func Unmarshal(b []byte) (Message, error) {
 	}
 	b = b[:Size]
 	le := binary.LittleEndian
-	if le.Uint32(b) != signature || le.Uint32(b[offExtension:]) != extensionMagic {
+	if KindOf(b) != KindMembership || le.Uint32(b[offExtension:]) != extensionMagic {
 		return m, ErrForeign
 	}
 	if v := b[offExtension+4]; v != extensionVersion {

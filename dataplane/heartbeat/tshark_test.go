@@ -11,8 +11,47 @@ import (
 	"testing"
 )
 
+// field is a field of a frame as tshark decodes it: the last one of its name.
+type field struct{ name, want string }
+
 // TestWiresharkDecodes has tshark decode a frame, so that people who look at the wire see an NLB heartbeat.
 func TestWiresharkDecodes(t *testing.T) {
+	decodes(t, example().AppendTo(nil), []field{
+		{"msnlb.signature", "0xc0de01bf"},
+		{"msnlb.unique_host_id", "3"},
+		{"msnlb.cluster_ip", "172.18.0.100"},
+		{"msnlb.host_ip", "172.18.0.3"},
+		{"msnlb.my_host_ip", "3"},
+		{"msnlb.default_host_ip", "1"},
+		{"msnlb.number_of_port_rules", "2"},
+		{"msnlb.loadweights.data", "82"},
+		{"msnlb.currentmap.data", "576460756598390784"}, // 1<<59 | 1<<32
+	})
+}
+
+// TestWiresharkDecodesIdentity has tshark decode extended heartbeats with an address of each family.
+func TestWiresharkDecodesIdentity(t *testing.T) {
+	for addr, name := range map[string]string{"172.18.0.3": "msnlb.host_ipv4", "fd00:172:18::3": "msnlb.host_ipv6"} {
+		i := exampleIdentity(addr)
+		for _, i.HostName = range []string{"c", "node-c", "node-c.rack-2.example.org"} {
+			decodes(t, i.AppendTo(nil), []field{
+				{"msnlb.signature", "0xc0de01c0"},
+				{"msnlb.unique_host_id", "3"},
+				{"msnlb.cluster_ip", "172.18.0.100"},
+				{"msnlb.host_ip", "172.18.0.3"},
+				{"msnlb.host_name", i.HostName},
+				{"msnlb.extended_hb.type", "2"},
+				{name, addr},
+				{"msnlb.host_unknown", ""},
+				{"msnlb.extended_hb.unknown", ""},
+			})
+		}
+	}
+}
+
+// decodes compares what tshark makes of a payload with the fields wanted, and wants no complaint.
+func decodes(t *testing.T, payload []byte, fields []field) {
+	t.Helper()
 	tshark, err := exec.LookPath("tshark")
 	if err != nil {
 		if os.Getenv("CI") == "true" {
@@ -21,25 +60,13 @@ func TestWiresharkDecodes(t *testing.T) {
 		t.Skip("tshark is not installed")
 	}
 	file := filepath.Join(t.TempDir(), "heartbeat.pcap")
-	if err := os.WriteFile(file, capture(example().AppendTo(nil)), 0o600); err != nil {
+	if err := os.WriteFile(file, capture(payload), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	args := []string{"-r", file, "-T", "fields", "-E", "separator=|", "-E", "occurrence=l"}
 	var want []string
-	for _, f := range []struct{ name, want string }{
-		{"_ws.malformed", ""},
-		{"_ws.expert", ""},
-		{"frame.protocols", "eth:ethertype:msnlb"},
-		{"msnlb.signature", "0xc0de01bf"},
-		{"msnlb.unique_host_id", "3"},
-		{"msnlb.cluster_ip", "172.18.0.100"},
-		{"msnlb.host_ip", "172.18.0.3"},
-		{"msnlb.my_host_ip", "3"},
-		{"msnlb.default_host_ip", "1"},
-		{"msnlb.number_of_port_rules", "2"},
-		{"msnlb.loadweights.data", "82"},                // the last one
-		{"msnlb.currentmap.data", "576460756598390784"}, // 1<<59 | 1<<32, in the last slot,
-	} {
+	fields = append([]field{{"_ws.malformed", ""}, {"_ws.expert", ""}, {"frame.protocols", "eth:ethertype:msnlb"}}, fields...)
+	for _, f := range fields {
 		args, want = append(args, "-e", f.name), append(want, f.want)
 	}
 	out, err := exec.Command(tshark, args...).Output()

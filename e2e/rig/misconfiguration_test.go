@@ -14,8 +14,8 @@ import (
 	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
-// says waits until the host has a condition with the status and reason, and returns its message.
-func (h *Host) says(t *testing.T, kind string, status metav1.ConditionStatus, reason string) string {
+// says waits until the host has a condition with the status and reason and a message with all these words, and returns that.
+func (h *Host) says(t *testing.T, kind string, status metav1.ConditionStatus, reason string, words ...string) string {
 	t.Helper()
 	var message string
 	must(t, poll(soon(t, patience), func() error {
@@ -26,6 +26,11 @@ func (h *Host) says(t *testing.T, kind string, status metav1.ConditionStatus, re
 		c := meta.FindStatusCondition(is.Status.Conditions, kind)
 		if c == nil || c.Status != status || c.Reason != reason {
 			return fmt.Errorf("%s: condition %s is %+v, want %s/%s", h.Name, kind, c, status, reason)
+		}
+		for _, w := range words {
+			if !strings.Contains(c.Message, w) {
+				return fmt.Errorf("%s: message %q does not name %q", h.Name, c.Message, w)
+			}
 		}
 		message = c.Message
 		return nil
@@ -44,12 +49,12 @@ func TestContradictions(t *testing.T) {
 	}{
 		{"DuplicateHostID", func(c *wlbsv1alpha1.LoadBalancingCluster) {
 			c.Spec.Hosts[1].HostID, c.Spec.Hosts[2].HostID = new(int32(3)), new(int32(2))
-		}, wlbsv1alpha1.ReasonDuplicateHostID, []string{"10.77.0.2", "10.77.0.3"}},
+		}, wlbsv1alpha1.ReasonDuplicateHostID, []string{"node-b", "10.77.0.2", "node-c", "10.77.0.3"}},
 		{"NumberOfRules", func(c *wlbsv1alpha1.LoadBalancingCluster) {
 			c.Spec.PortRules = append(c.Spec.PortRules, rule("more", SecondPort, wlbsv1alpha1.FilteringModeMultiple, ""))
-		}, wlbsv1alpha1.ReasonRulesDiffer, []string{"host 3 has 2 port rules", "has 1"}},
+		}, wlbsv1alpha1.ReasonRulesDiffer, []string{"host 3 (node-c)", "2 port rules", "(node-a)"}},
 		{"OtherRule", func(c *wlbsv1alpha1.LoadBalancingCluster) { c.Spec.PortRules[0].Affinity = wlbsv1alpha1.AffinityNone },
-			wlbsv1alpha1.ReasonRulesDiffer, []string{"host 3", "host 1"}},
+			wlbsv1alpha1.ReasonRulesDiffer, []string{"host 3 (node-c)", "host 1 (node-a)"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t, 3, nil)
@@ -62,17 +67,8 @@ func TestContradictions(t *testing.T) {
 			run := probing(t, r)
 			lapse(t, 500*time.Millisecond)
 			must(t, odd.Start())
-			var messages []string
 			for _, h := range []*Host{r.Hosts[0], odd} {
-				messages = append(messages, h.says(t, wlbsv1alpha1.ConditionConfigConsistent, metav1.ConditionFalse, c.reason))
-			}
-			for _, m := range messages {
-				t.Log(m)
-				for _, w := range c.words {
-					if !strings.Contains(m, w) {
-						t.Errorf("message %q does not name %q", m, w)
-					}
-				}
+				t.Log(h.says(t, wlbsv1alpha1.ConditionConfigConsistent, metav1.ConditionFalse, c.reason, c.words...))
 			}
 			lapse(t, time.Second)
 			r.converged(t, r.Hosts[0], r.Hosts[1])

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,14 +50,25 @@ func (r *Rig) neverAsSource(t *testing.T, frames []Frame) {
 // Heartbeats are what Wireshark knows as MS-NLB, with the values of the configuration.
 func TestHeartbeatsOnTheWire(t *testing.T) {
 	needTool(t, "tshark")
-	r := startRig(t, 3, nil)
+	r := newRig(t, 3, nil)
+	r.useAgent(t)
 	c, err := r.StartCapture()
 	must(t, err)
-	const listen = 3 * time.Second
-	lapse(t, listen)
+	must(t, r.StartAll())
+	r.converged(t, r.Hosts...)
 	frames, err := c.Stop()
 	must(t, err)
 	r.neverAsSource(t, frames)
+	r.identified(t, frames)
+
+	c, err = r.StartCapture()
+	must(t, err)
+	const listen = 3 * time.Second
+	lapse(t, listen)
+	frames, err = c.Stop()
+	must(t, err)
+	r.neverAsSource(t, frames)
+	frames = slices.DeleteFunc(frames, isIdentity)
 
 	sent := map[string]int{}
 	for _, f := range frames {
@@ -88,6 +101,42 @@ func TestHeartbeatsOnTheWire(t *testing.T) {
 			t.Errorf("%d heartbeats of %s lack its values", len(odd), h.Name)
 		}
 	}
+}
+
+// isIdentity reports whether a frame is an extended heartbeat: their kind is in the fifteenth byte.
+func isIdentity(f Frame) bool { return f.EtherType() == heartbeatType && f.Data[14] == 0xc0 }
+
+// identified fails the test unless every host said its name and addresses in extended heartbeats that Wireshark decodes, and
+// its peers know them.
+func (r *Rig) identified(t *testing.T, frames []Frame) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "identities.pcap")
+	must(t, WritePcap(file, frames))
+	if bad := tshark(t, file, "msnlb.signature == 0xc0de01c0 && (_ws.malformed || _ws.expert || msnlb.extended_hb.unknown)", "frame.number"); len(bad) > 0 {
+		t.Errorf("tshark complains of extended heartbeats %v", bad)
+	}
+	for _, h := range r.Hosts {
+		for _, addr := range []netip.Addr{h.Addr, VIP} {
+			filter := fmt.Sprintf("eth.src == %s && eth.dst == %s && msnlb.signature == 0xc0de01c0 && msnlb.unique_host_id == %d && msnlb.cluster_ip == %s"+
+				" && msnlb.host_ip == %s && msnlb.host_name == %q && msnlb.host_ipv4 == %s", h.MAC, r.clusterMAC(), h.ID, VIP, h.Addr, h.Name, addr)
+			if said := tshark(t, file, filter, "frame.number"); len(said) == 0 {
+				t.Errorf("no extended heartbeat of %s has %s", h.Name, addr)
+			}
+		}
+	}
+	first := r.Hosts[0]
+	must(t, poll(soon(t, patience), func() error {
+		out, err := exec.CommandContext(t.Context(), r.opts.Agent, "display", "--socket", first.Socket()).Output()
+		if err != nil {
+			return err
+		}
+		for _, h := range r.Hosts[1:] {
+			if want := fmt.Sprintf("Host %d is %s (%s)", h.ID, h.Name, h.Addr); !strings.Contains(string(out), want) {
+				return fmt.Errorf("display of %s lacks %q:\n%s", first.Name, want, out)
+			}
+		}
+		return nil
+	}))
 }
 
 // synAcks returns by client which hosts answered its SYN.

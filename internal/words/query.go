@@ -11,11 +11,13 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
-// WriteQuery prints a host as "wlbs query" did, and what that could not tell: stalls, buckets, traffic, conditions.
-func WriteQuery(w io.Writer, host *v1alpha1.LoadBalancingHost) error {
+// WriteQuery prints a host as "wlbs query" did, and what that could not tell: the names of its peers, stalls, buckets,
+// traffic, conditions.
+func WriteQuery(w io.Writer, host *v1alpha1.LoadBalancingHost, peers []Peer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Cluster %s\n", clusterWords(host.Spec.ClusterName, host.Status.Dataplane.VirtualIPs))
 	writeState(&b, host)
+	writePeers(&b, peers)
 	writeDetails(&b, host)
 	_, err := io.WriteString(w, b.String())
 	return err

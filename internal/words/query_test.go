@@ -24,7 +24,7 @@ func TestWriteQueryUsesPublishedWords(t *testing.T) {
 		"  and is still in a state of convergence.\n" +
 		"Host 2 converging with the following host(s) as part of the cluster:\n1,2\n"
 	var b strings.Builder
-	if err := WriteQuery(&b, host); err != nil || !strings.Contains(b.String(), want) {
+	if err := WriteQuery(&b, host, nil); err != nil || !strings.Contains(b.String(), want) {
 		t.Errorf("WriteQuery() = %v, %q, want to contain %q", err, b.String(), want)
 	}
 
@@ -34,7 +34,7 @@ func TestWriteQueryUsesPublishedWords(t *testing.T) {
 	want = "  and the last convergence completed at approximately: 2026-03-04 05:06:10\n" +
 		"Host 2 converged as DEFAULT with the following host(s) as part of the cluster:\n2\n"
 	b.Reset()
-	if err := WriteQuery(&b, host); err != nil || !strings.Contains(b.String(), want) {
+	if err := WriteQuery(&b, host, nil); err != nil || !strings.Contains(b.String(), want) {
 		t.Errorf("WriteQuery() = %v, %q, want to contain %q", err, b.String(), want)
 	}
 }
