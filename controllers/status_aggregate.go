@@ -149,6 +149,8 @@ func (s *summary) message(r *report) string {
 			ids(s.main.members), r.host.Status.State, ids(r.host.Status.Members))
 	case r.host.Status.State == v1alpha1.HostExcluded:
 		add("its peers serve without it")
+	case r.host.Status.State == v1alpha1.HostDisconnected:
+		add("its interface has no carrier")
 	case r.participates() && s.main != nil && !s.isMember(r):
 		add("has a view of its own: %s", ids(r.host.Status.Members))
 	case r.desired() && (r.host.Status.State == v1alpha1.HostStopped || r.host.Status.State == v1alpha1.HostSuspended):

@@ -229,6 +229,14 @@ func TestAggregate(t *testing.T) {
 			messages: []string{"node-c=its peers serve without it"},
 		},
 		{
+			name:       "nor does one without a carrier",
+			reports:    []report{says(1, converged, 8, []int32{1, 2}), says(2, converged, 8, []int32{1, 2}), says(3, v1alpha1.HostDisconnected, 8, []int32{3})},
+			conditions: []string{"Ready=False/HostsMissing", "Converged=True/Converged", "Partitioned=False/OneView"},
+			hosts:      "2/3", defaultHost: "node-a",
+			states:   []string{"node-c=Disconnected/NotMember"},
+			messages: []string{"node-c=its interface has no carrier"},
+		},
+		{
 			name:       "converging after a loss: the members are still shown",
 			reports:    []report{says(1, converging, 7, []int32{1, 2}), says(2, converging, 7, []int32{1, 2}), says(3, converged, 7, all)},
 			conditions: []string{"Ready=False/NotConverged", "Converged=False/Converging"},

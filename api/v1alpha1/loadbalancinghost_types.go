@@ -5,7 +5,7 @@ package v1alpha1
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 // HostCondition is the state a host is in, after the states that "wlbs query" prints.
-// +kubebuilder:validation:Enum=Converging;Converged;Draining;Stopped;Suspended;Excluded;Unknown
+// +kubebuilder:validation:Enum=Converging;Converged;Draining;Stopped;Suspended;Excluded;Disconnected;Unknown
 type HostCondition string
 
 // The states of a host.
@@ -22,6 +22,8 @@ const (
 	HostSuspended HostCondition = "Suspended"
 	// HostExcluded means that live peers serve without this host; it has released everything.
 	HostExcluded HostCondition = "Excluded"
+	// HostDisconnected means that the host's interface has no carrier (WLBS_MEDIA_DISCONNECTED); it has released everything.
+	HostDisconnected HostCondition = "Disconnected"
 	// HostUnknown means that the host's report is older than its lease.
 	HostUnknown HostCondition = "Unknown"
 )

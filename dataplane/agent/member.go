@@ -15,6 +15,7 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/convergence"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/filter"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/hostnet"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/stall"
 )
 
@@ -157,8 +158,13 @@ func (m *member) loop(ctx context.Context, receiver <-chan error) error {
 	wake := time.NewTimer(0)
 	defer wake.Stop()
 
+	link, err := hostnet.ReadLink(m.node.iface.Index)
+	if err != nil {
+		return err
+	}
 	m.drain.set(m.offered, filter.Now())
-	if err := m.step(ctx, convergence.Offer{Policy: m.offered.policy()}, m.drain.desired(m.offered)); err != nil {
+	err = m.step(ctx, convergence.Carrier{Up: link.Running}, convergence.Offer{Policy: m.offered.policy()}, m.drain.desired(m.offered))
+	if err != nil {
 		return err
 	}
 	for {
@@ -355,7 +361,7 @@ func (m *member) sample(ctx context.Context) error {
 		m.log.Info("Stall verdict changed", "reason", verdict.Reason, "queue", verdict.Queue, "message", verdict.Message)
 	}
 	m.reporter.sample, m.reporter.verdict = s, verdict
-	events := []convergence.Event{convergence.Traffic{
+	events := []convergence.Event{convergence.Carrier{Up: s.link.Running}, convergence.Traffic{
 		PacketsHandled: uint32(s.counters.Admitted),
 		SYNs:           uint32(s.stall.SYNs - s.stall.RepeatedSYNs), // clients, not their patience
 		Handshakes:     uint32(s.counters.HandshakesCompleted),

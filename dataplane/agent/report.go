@@ -95,7 +95,7 @@ func (r *reporter) traffic() v1alpha1.HostTraffic {
 		Invalid:     new(int64(c.Invalid)),
 		Delivered:   new(int64(c.Delivered)),
 		Answered:    new(int64(c.Answered)),
-		Transmitted: new(int64(r.sample.transmitted)),
+		Transmitted: new(int64(r.sample.link.Transmitted)),
 		Completed:   new(int64(c.HandshakesCompleted)),
 		Connections: new(int64(r.sample.connections.Count)),
 		Untracked:   new(int64(c.Untracked)),
@@ -212,6 +212,8 @@ func hostCondition(s convergence.State) v1alpha1.HostCondition {
 		return v1alpha1.HostDraining
 	case convergence.StateExcluded:
 		return v1alpha1.HostExcluded
+	case convergence.StateDisconnected:
+		return v1alpha1.HostDisconnected
 	case convergence.StateSuspended:
 		return v1alpha1.HostSuspended
 	case convergence.StateStopped:

@@ -33,9 +33,9 @@ type sample struct {
 	counters    filter.Counters
 	connections filter.Connections
 	// swept says that connections are of this moment.
-	swept       bool
-	transmitted uint64
-	stall       stall.Sample
+	swept bool
+	link  hostnet.Link
+	stall stall.Sample
 }
 
 func (r *sampler) read(out *convergence.Output) (sample, error) {
@@ -48,11 +48,11 @@ func (r *sampler) read(out *convergence.Output) (sample, error) {
 	if err != nil {
 		return sample{}, fmt.Errorf("transmit queues: %w", err)
 	}
-	transmitted, err := hostnet.Transmitted(r.ifindex)
+	link, err := hostnet.ReadLink(r.ifindex)
 	if err != nil {
 		return sample{}, err
 	}
-	s := sample{counters: counters, transmitted: transmitted}
+	s := sample{counters: counters, link: link}
 	if s.swept = now >= r.nextSweep; s.swept {
 		if r.connections, err = r.filter.Connections(now); err != nil {
 			return sample{}, fmt.Errorf("tracked connections: %w", err)

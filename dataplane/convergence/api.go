@@ -120,6 +120,9 @@ type Leave struct{}
 // Unsent says that the heartbeat of the last Output could not be sent: it renews no lease, and is tried again soon.
 type Unsent struct{}
 
+// Carrier says whether the interface has a carrier; a new machine takes it for granted. A host without one accepts nothing.
+type Carrier struct{ Up bool }
+
 // Hold announces that the host will be silent for up to Duration, for a restart of its agent.
 type Hold struct{ Duration time.Duration }
 
@@ -134,6 +137,7 @@ func (Traffic) event()      {}
 func (Leave) event()        {}
 func (Hold) event()         {}
 func (Unsent) event()       {}
+func (Carrier) event()      {}
 
 // Output is the result of a Step. Apply Decision first, then send.
 type Output struct {
@@ -191,11 +195,13 @@ const (
 	StateExcluded
 	// StateLeaving: handing over.
 	StateLeaving
+	// StateDisconnected: the interface has no carrier, so the host accepts nothing (WLBS_MEDIA_DISCONNECTED).
+	StateDisconnected
 )
 
 // String returns the state's name.
 func (s State) String() string {
-	names := [...]string{"Stopped", "Suspended", "Converging", "Converged", "Draining", "Excluded", "Leaving"}
+	names := [...]string{"Stopped", "Suspended", "Converging", "Converged", "Draining", "Excluded", "Leaving", "Disconnected"}
 	if int(s) < len(names) {
 		return names[s]
 	}
@@ -295,5 +301,7 @@ const (
 	TransitionConflict         TransitionKind = "Conflict"
 	TransitionConflictResolved TransitionKind = "ConflictResolved"
 	TransitionOverslept        TransitionKind = "Overslept"
+	TransitionCarrierLost      TransitionKind = "CarrierLost"
+	TransitionCarrierBack      TransitionKind = "CarrierBack"
 	TransitionPolicyInForce    TransitionKind = "PolicyInForce"
 )

@@ -88,7 +88,7 @@ func (s *simulation) upTo(d time.Duration) time.Duration {
 func (s *simulation) disturb() {
 	h := s.any()
 	timeout := s.period * time.Duration(s.tolerance)
-	switch s.rng.IntN(20) {
+	switch s.rng.IntN(21) {
 	case 0:
 		s.stop(h, true)
 		s.at(s.now+s.upTo(3*timeout), func() { s.start(h) })
@@ -146,6 +146,8 @@ func (s *simulation) disturb() {
 			s.at(s.now+s.upTo(timeout), func() { s.setTiming(o, t) })
 			s.at(s.now+2*timeout+s.upTo(timeout), func() { s.setTiming(o, Timing{Period: s.period, Tolerance: s.tolerance}) })
 		}
+	case 20:
+		s.unplug(h, s.upTo(4*timeout))
 	case 15: // leave for good, then the agent starts anew
 		s.step(h, Leave{})
 		s.at(s.now+3*timeout, func() { s.stop(h, false); s.start(h) })

@@ -87,6 +87,7 @@ type Machine struct {
 
 	suspended   bool // gave up its buckets to live peers
 	conflicted  bool // another host with this ID is established
+	unplugged   bool // the interface has no carrier
 	startedAt   time.Duration
 	listenUntil time.Duration
 	leavingAt   time.Duration
@@ -186,6 +187,8 @@ func (m *Machine) take(e Event) bool {
 		m.hold(e.Duration)
 	case Unsent:
 		m.unsent()
+	case Carrier:
+		return m.setCarrier(e.Up)
 	}
 	return true
 }
@@ -257,6 +260,10 @@ func (m *Machine) evaluate() {
 	m.expire()
 	if m.left {
 		m.settleLeft()
+		return
+	}
+	if m.unplugged {
+		m.idleUnplugged()
 		return
 	}
 	for range 4 {

@@ -155,7 +155,7 @@ func (m *Machine) output() Output {
 	var out Output
 	retry := never
 	switch {
-	case m.left && m.goodbyes == 0:
+	case m.left && m.goodbyes == 0, m.unplugged:
 	case m.now >= m.nextSend:
 		out.Send = m.emit()
 	case m.sent == nil || !sameState(m.sent, m.self):
@@ -262,6 +262,9 @@ func (m *Machine) deadline() time.Duration {
 		return never
 	}
 	t := m.nextSend
+	if m.unplugged {
+		t = never
+	}
 	for id := range each(m.live) {
 		t = min(t, m.expiry(&m.peers[id]))
 		if p := &m.peers[id]; !m.mutual.Has(id) {

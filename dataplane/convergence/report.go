@@ -119,6 +119,8 @@ func (m *Machine) state() State {
 		return StateStopped
 	case m.leaving():
 		return StateLeaving
+	case m.unplugged:
+		return StateDisconnected
 	case m.conflicted:
 		return StateConverging
 	case m.suspended || m.stance == yielded && !m.serving && m.anyServing(m.mutual):
@@ -136,7 +138,7 @@ func (m *Machine) state() State {
 func (r *reporter) update(m *Machine) {
 	state := m.state()
 	switch {
-	case m.left:
+	case m.left, state == StateDisconnected:
 		r.converging = false
 	case state == StateConverged || state == StateDraining:
 		r.settle(m)
@@ -149,7 +151,7 @@ func (r *reporter) update(m *Machine) {
 		Default: m.defaultHost(), Epoch: m.committed.id.Number, Leader: m.leader,
 		Cause: r.cause, Started: r.started, Finished: r.finished, Convergences: r.count, Conflicts: r.conflicts,
 	}
-	if m.left {
+	if m.left || state == StateDisconnected {
 		v.Members = heartbeat.SetOf(m.s.HostID)
 	}
 	if m.serving {

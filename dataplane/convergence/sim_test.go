@@ -62,6 +62,7 @@ type simHost struct {
 	sent       uint64    // sequence of the last heartbeat
 	silentAt   time.Duration
 	deadTX     bool // heartbeats cannot be sent, and the agent is told
+	unplugged  int  // counts what keeps the carrier away, as the agent knows it
 	twin       bool // another host has the same ID
 	clusterIP  [4]byte
 	clusterKey uint32
@@ -209,7 +210,24 @@ func (s *simulation) start(h *simHost) {
 	h.frozen, h.inbox = false, nil
 	clear(h.heard)
 	s.log("start %d (%d)", h.id, h.key)
-	s.step(h, Offer{Policy: h.policy}, DesiredState{State: h.desired})
+	s.step(h, h.circumstances()...)
+}
+
+// circumstances are what an agent tells its machine when it starts, or wakes up.
+func (h *simHost) circumstances() []Event {
+	return []Event{Carrier{Up: h.unplugged == 0}, Offer{Policy: h.policy}, DesiredState{State: h.desired}}
+}
+
+// unplug takes a host's carrier away. Its agent notices a little later.
+func (s *simulation) unplug(h *simHost, d time.Duration) {
+	s.log("unplug %d (%d) for %v", h.id, h.key, d)
+	for _, o := range s.hosts {
+		s.cutFor(h, o, d)
+		s.cutFor(o, h, d)
+	}
+	down := s.upTo(s.period)
+	s.at(s.now+down, func() { h.unplugged++; s.step(h, Carrier{}) })
+	s.at(s.now+max(d, down)+s.upTo(s.period), func() { h.unplugged--; s.step(h, Carrier{Up: h.unplugged == 0}) })
 }
 
 // setTiming gives a host other timing: what it took for lost already stays lost.
@@ -265,7 +283,7 @@ func (s *simulation) restart(h *simHost, hold, after time.Duration) {
 			}
 			s.log("restore %d (%d)", h.id, h.key)
 			h.m, next.knobs = next, s.knobs
-			s.step(h, Offer{Policy: h.policy}, DesiredState{State: h.desired})
+			s.step(h, h.circumstances()...)
 		})
 	})
 }
@@ -291,7 +309,7 @@ func (s *simulation) freeze(h *simHost, d time.Duration) {
 		for _, msg := range inbox {
 			s.deliver(h, msg)
 		}
-		s.step(h, Offer{Policy: h.policy}, DesiredState{State: h.desired}) // what changed meanwhile
+		s.step(h, h.circumstances()...) // what changed meanwhile
 	})
 }
 

@@ -247,18 +247,26 @@ func TestFrozenAgentIsFenced(t *testing.T) {
 	noOutage(t, report)
 }
 
-// A host behind a cut cable converges alone; when the cable is mended there is one cluster again.
+// A host behind a cut cable serves nobody; when the cable is mended it joins before it serves, so that no client is
+// accepted by it and by another.
 func TestCutCable(t *testing.T) {
 	r := startRig(t, 3, nil)
+	c, err := r.StartCapture()
+	must(t, err)
 	run := probing(t, r)
 	lapse(t, time.Second)
 	must(t, r.Hosts[0].Cut())
 	r.converged(t, r.Hosts[1], r.Hosts[2])
-	r.converged(t, r.Hosts[0])
+	r.Hosts[0].becomes(t, wlbsv1alpha1.HostDisconnected)
+	lapse(t, 2*time.Second) // long enough to converge alone
 	must(t, r.Hosts[0].Mend())
 	r.converged(t, r.Hosts...)
 	lapse(t, time.Second)
-	noOutage(t, stop(t, run))
+	report := stop(t, run)
+	frames, err := c.Stop()
+	must(t, err)
+	r.onceAccepted(t, frames)
+	noOutage(t, report)
 }
 
 // An agent that crashed and is started again takes over its filter: connections that were there live on.

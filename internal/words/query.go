@@ -87,6 +87,8 @@ func listWords(host *v1alpha1.LoadBalancingHost) string {
 		return "is suspended: it serves nothing and refuses control commands; it lists the following host(s)"
 	case v1alpha1.HostExcluded:
 		return "is excluded: its peers serve without it; it lists the following host(s)"
+	case v1alpha1.HostDisconnected:
+		return "is disconnected, for its interface has no carrier; it lists the following host(s)"
 	case v1alpha1.HostUnknown:
 		return "is unknown, for its last report is too old; it listed the following host(s)"
 	default:

@@ -43,7 +43,7 @@ func TestWriteQueryUsesPublishedWords(t *testing.T) {
 func TestQ228942bHostListsItself(t *testing.T) {
 	for _, state := range []v1alpha1.HostCondition{
 		"", v1alpha1.HostConverging, v1alpha1.HostConverged, v1alpha1.HostDraining, v1alpha1.HostStopped,
-		v1alpha1.HostSuspended, v1alpha1.HostExcluded, v1alpha1.HostUnknown,
+		v1alpha1.HostSuspended, v1alpha1.HostExcluded, v1alpha1.HostDisconnected, v1alpha1.HostUnknown,
 	} {
 		for name, test := range map[string]struct {
 			members []int32

@@ -108,7 +108,7 @@ func (s *State) stateOf(h *v1alpha1.LoadBalancingHost) (string, Style) {
 		return "Converged", Good
 	case state == v1alpha1.HostConverging, state == v1alpha1.HostDraining:
 		return string(state), Warn
-	case state == v1alpha1.HostExcluded, state == v1alpha1.HostUnknown:
+	case state == v1alpha1.HostExcluded, state == v1alpha1.HostDisconnected, state == v1alpha1.HostUnknown:
 		return string(state), Bad
 	default:
 		return string(state), Dim
