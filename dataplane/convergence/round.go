@@ -191,11 +191,23 @@ func (m *Machine) commit() bool {
 			return true
 		}
 	}
-	if m.stance != acked || !m.agreed() || !m.outsidersKept() {
+	if m.stance != acked || !m.agreed() || !m.outsidersKept() || m.hasty() {
 		return false
 	}
 	m.enforce()
 	return true
+}
+
+// hasty reports whether a host that is left alone has to wait a little before it takes over. Whom it does not hear any more may be mute, hear
+// from the proposal that it is out, and needs time to give up; where there are members left, their acknowledgements take that time.
+func (m *Machine) hasty() bool {
+	alone := heartbeat.SetOf(m.s.HostID)
+	if !m.serving || m.pending.view != alone || m.committed.view == alone {
+		return false
+	}
+	until := m.pending.since + m.period/8
+	m.lead.wakeAt(until)
+	return m.now < until
 }
 
 // agreed reports whether the pending round may be committed as far as its members are concerned.
