@@ -16,11 +16,11 @@ import (
 
 // Load says what the rig's clients do. Each client address works on its own, all at the same time.
 type Load struct {
-	// Target is address and port to connect to.
+	// Target is address and port to connect to. Clients use their addresses of its family.
 	Target netip.AddrPort
 	// Clients is how many client addresses take part, from First on.
 	First, Clients int
-	// Remote makes the clients come from beyond the segment, each from a network of its own: see RemoteAddr.
+	// Remote makes the clients come from beyond the segment, each from a network of its own: see RemoteAddr and RemoteAddr6.
 	Remote bool
 	// Connections is how many connections each client makes; 0 means until Stop, at most for Limit.
 	Connections int

@@ -62,10 +62,7 @@ func runClient(config string) error {
 	var rec recorder
 	var wg sync.WaitGroup
 	for i := range l.Clients {
-		client := ClientAddr(l.First + i)
-		if l.Remote {
-			client = RemoteAddr(l.First + i)
-		}
+		client := l.client(i)
 		// Spread over the interval, as clients that know nothing of each other are.
 		phase := l.Interval * time.Duration(i) / time.Duration(l.Clients)
 		wg.Go(func() {

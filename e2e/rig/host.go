@@ -30,7 +30,7 @@ type Host struct {
 	ID   int
 	// NS is the host's network namespace; its interface is eth0.
 	NS *Namespace
-	// MAC and Addr are the interface's own.
+	// MAC and Addr are the interface's own; Addr is of the family of the cluster's primary virtual IP.
 	MAC  net.HardwareAddr
 	Addr netip.Addr
 	// Port is the bridge's end of the cable.
@@ -46,8 +46,10 @@ type Host struct {
 func (r *Rig) addHost(id int) error {
 	h := &Host{
 		Name: nodeName(id), ID: id, rig: r, Port: "port" + strconv.Itoa(id),
-		MAC:  net.HardwareAddr{0x02, 0x77, 0, 0, 0, byte(id)},
-		Addr: netip.AddrFrom4([4]byte{10, 77, 0, byte(id)}),
+		MAC: net.HardwareAddr{0x02, 0x77, 0, 0, 0, byte(id)},
+	}
+	if families := r.families(); len(families) > 0 {
+		h.Addr = HostAddr(id, families[0])
 	}
 	var err error
 	if h.NS, err = newNamespace(fmt.Sprintf("%s-h%d", r.opts.Prefix, id)); err != nil {
@@ -57,10 +59,7 @@ func (r *Rig) addHost(id int) error {
 	if err := r.plug(h.NS, h.Port, h.MAC); err != nil {
 		return err
 	}
-	if err := h.NS.Do(addAddresses(netip.PrefixFrom(h.Addr, 16))); err != nil {
-		return err
-	}
-	if _, err := h.NS.Run("ip", "route", "add", remoteNet, "via", ClientAddr(0).String()); err != nil {
+	if err := h.address(); err != nil {
 		return err
 	}
 	return h.StartServer()

@@ -28,7 +28,7 @@ type Namespace struct {
 	once sync.Once
 }
 
-// newNamespace makes a namespace with lo up.
+// newNamespace makes a namespace with lo up, whose interfaces use link-local addresses at once.
 func newNamespace(name string) (*Namespace, error) {
 	n := &Namespace{Name: name, work: make(chan func())}
 	started := make(chan error)
@@ -36,7 +36,8 @@ func newNamespace(name string) (*Namespace, error) {
 	if err := <-started; err != nil {
 		return nil, err
 	}
-	if err := n.Do(linkUp("lo")); err != nil {
+	err := n.Do(func() error { return errors.Join(linkUp("lo")(), setSysctl("ipv6/conf/default/accept_dad", 0)) })
+	if err != nil {
 		return nil, errors.Join(err, n.close())
 	}
 	return n, nil

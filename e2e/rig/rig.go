@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -40,9 +39,6 @@ const (
 	hostInterface = "eth0"
 	bridge        = "br0"
 )
-
-// VIP is the virtual IP of the rig.
-var VIP = netip.MustParseAddr("10.77.0.100")
 
 // Options of a rig.
 type Options struct {
@@ -73,6 +69,7 @@ type Rig struct {
 
 	opts    Options
 	mounted bool
+	learned learned
 }
 
 // New builds the network and starts the servers, but no agent.
@@ -109,7 +106,7 @@ func (r *Rig) build() error {
 	if r.Bridge, err = newNamespace(r.opts.Prefix + "-br"); err != nil {
 		return err
 	}
-	if err := r.Bridge.Do(addBridge); err != nil {
+	if err := r.Bridge.Do(func() error { return errors.Join(r.learned.watchBridge(), addBridge()) }); err != nil {
 		return err
 	}
 	if err := r.addClient(); err != nil {
@@ -170,26 +167,6 @@ func namespaceHandle(name string) (*os.File, error) {
 	return f, nil
 }
 
-// addAddresses puts addresses on eth0.
-func addAddresses(addrs ...netip.Prefix) func() error {
-	return func() error {
-		link, err := netlink.LinkByName(hostInterface)
-		if err != nil {
-			return fmt.Errorf("find %s: %w", hostInterface, err)
-		}
-		for _, a := range addrs {
-			addr, err := netlink.ParseAddr(a.String())
-			if err != nil {
-				return err
-			}
-			if err := netlink.AddrAdd(link, addr); err != nil {
-				return fmt.Errorf("add %s: %w", a, err)
-			}
-		}
-		return nil
-	}
-}
-
 func (r *Rig) addClient() error {
 	var err error
 	if r.Client, err = newNamespace(r.opts.Prefix + "-c"); err != nil {
@@ -198,27 +175,8 @@ func (r *Rig) addClient() error {
 	if err := r.plug(r.Client, "client", net.HardwareAddr{0x02, 0x77, 0, 0, 1, 1}); err != nil {
 		return err
 	}
-	var addrs []netip.Prefix
-	for i := range Clients {
-		addrs = append(addrs, netip.PrefixFrom(ClientAddr(i), 16))
-	}
-	if err := r.Client.Do(addAddresses(addrs...)); err != nil {
-		return err
-	}
-	_, err = r.Client.Run("ip", "route", "add", "local", remoteNet, "dev", "lo")
-	return err
+	return r.addressClient()
 }
-
-// ClientAddr returns the address of one client, 0..Clients-1.
-func ClientAddr(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 77, 1, byte(1 + i%Clients)}) }
-
-// RemoteAddr returns the address of one of the 32,000 clients beyond the segment: each is in a /24 of its own.
-func RemoteAddr(i int) netip.Addr {
-	return netip.AddrFrom4([4]byte{10, byte(128 + i>>8&0x7f), byte(i), byte(1 + i%250)})
-}
-
-// remoteNet holds all of RemoteAddr. The hosts reach it by way of the first client.
-const remoteNet = "10.128.0.0/9"
 
 func defaultCluster(hosts int) *wlbsv1alpha1.LoadBalancingCluster {
 	c := &wlbsv1alpha1.LoadBalancingCluster{
@@ -278,9 +236,10 @@ func (r *Rig) StartAll() error {
 	return errors.Join(append(errs, r.writeBooks())...)
 }
 
-// Close ends all processes and takes down what the rig made, but the files in Dir.
+// Close ends all processes and takes down what the rig made, but the files in Dir. It is an error if the bridge ever learned
+// a cluster MAC.
 func (r *Rig) Close() error {
-	var errs []error
+	errs := []error{r.learned.end(r.vips())}
 	for _, h := range r.Hosts {
 		errs = append(errs, h.close())
 	}

@@ -24,6 +24,9 @@ const (
 	ThirdPort  = 8082
 )
 
+// maxDatagram is the longest there can be.
+const maxDatagram = 1 << 16
+
 // runServer answers on all addresses of the host: a line of text with its name and the line, an HTTP
 // request with its name, a datagram with its name and the datagram.
 func runServer(config string) error {
@@ -37,12 +40,14 @@ func runServer(config string) error {
 		if err != nil {
 			return err
 		}
-		packets, err := net.ListenUDP("udp4", &net.UDPAddr{Port: port})
-		if err != nil {
-			return err
-		}
 		go func() { failed <- serveConnections(listener, c.Name) }()
-		go func() { failed <- servePackets(packets, c.Name) }()
+		for _, network := range []string{"udp4", "udp6"} {
+			packets, err := net.ListenUDP(network, &net.UDPAddr{Port: port})
+			if err != nil {
+				return err
+			}
+			go func() { failed <- servePackets(packets, c.Name) }()
+		}
 	}
 	return <-failed
 }
@@ -79,7 +84,7 @@ func servePackets(conn *net.UDPConn, name string) error {
 	if err := receiveDestination(conn); err != nil {
 		return err
 	}
-	buf, oob := make([]byte, 2048), make([]byte, 64)
+	buf, oob := make([]byte, maxDatagram), make([]byte, 64)
 	for {
 		n, oobn, _, from, err := conn.ReadMsgUDP(buf, oob)
 		if errors.Is(err, net.ErrClosed) {

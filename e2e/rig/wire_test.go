@@ -4,6 +4,7 @@ package rig
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
@@ -22,7 +23,9 @@ const (
 	heartbeatLength = 14 + 1496
 )
 
-func (r *Rig) clusterMAC() net.HardwareAddr { return wlbsv1alpha1.ClusterMAC(r.Cluster.Spec.Mode, VIP) }
+func (r *Rig) clusterMAC() net.HardwareAddr {
+	return wlbsv1alpha1.ClusterMAC(r.Cluster.Spec.Mode, r.vips()[0])
+}
 
 // neverAsSource fails the test if a frame has the cluster MAC as source, or a source that is not its port's host's, or if
 // the bridge has learned the cluster MAC: a switch that did would send all traffic to one port (KB Q193602).
@@ -139,20 +142,19 @@ func (r *Rig) identified(t *testing.T, frames []Frame) {
 	}))
 }
 
-// synAcks returns by client which hosts answered its SYN.
+// synAcks returns by client which hosts answered its SYN, from any virtual IP.
 func synAcks(frames []Frame) map[netip.AddrPort]map[string]bool {
+	const tcp, synAck = 6, 0x12
 	out := map[netip.AddrPort]map[string]bool{}
 	for _, f := range frames {
-		const eth, ip = 14, 20
-		d := f.Data
-		if f.EtherType() != 0x0800 || len(d) < eth+ip+20 || d[eth] != 0x45 || d[eth+9] != 6 || f.Port == "client" {
+		p, ok := decode(f)
+		if !ok || p.protocol != tcp || f.Port == "client" || len(p.payload) < 20 || p.payload[13]&0x3f != synAck {
 			continue
 		}
-		const synAck = 0x12
-		if d[eth+ip+13]&0x3f != synAck || netip.AddrFrom4([4]byte(d[eth+12:eth+16])) != VIP {
+		if p.src != VIP && p.src != VIP6 {
 			continue
 		}
-		client := netip.AddrPortFrom(netip.AddrFrom4([4]byte(d[eth+16:eth+20])), uint16(d[eth+ip+2])<<8|uint16(d[eth+ip+3]))
+		client := netip.AddrPortFrom(p.dst, binary.BigEndian.Uint16(p.payload[2:]))
 		if out[client] == nil {
 			out[client] = map[string]bool{}
 		}
