@@ -167,6 +167,35 @@ func TestQueryExitCodes(t *testing.T) {
 	f.want(ExitNotFound, "query", "health:3")
 }
 
+// A crashed host cannot report that it is gone: its last report says Converged until its lease is over. Its peers know.
+func TestQueryBelievesPeersOfACrashedHost(t *testing.T) {
+	reported := time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.UTC)
+	host := &v1alpha1.LoadBalancingHost{Spec: v1alpha1.LoadBalancingHostSpec{ClusterName: "web", NodeName: "node-a", HostID: 1}}
+	host.Status.State, host.Status.LeaseSeconds = v1alpha1.HostConverged, new(int32(90))
+	host.Status.RenewTime = &metav1.MicroTime{Time: reported}
+	for name, tc := range map[string]struct {
+		state        v1alpha1.HostCondition
+		lastReport   time.Time
+		wantAsWished bool
+	}{
+		"member":                   {v1alpha1.HostConverged, time.Time{}, true},
+		"dropped":                  {v1alpha1.HostUnknown, reported.Truncate(time.Second), false},
+		"reported again meanwhile": {v1alpha1.HostUnknown, reported.Truncate(time.Second).Add(-time.Second), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			known := v1alpha1.ClusterHostStatus{NodeName: "node-a", State: tc.state}
+			if !tc.lastReport.IsZero() {
+				known.LastReportTime = &metav1.Time{Time: tc.lastReport}
+			}
+			cluster := &v1alpha1.LoadBalancingCluster{}
+			cluster.Status.Hosts = []v1alpha1.ClusterHostStatus{{NodeName: "node-b", State: v1alpha1.HostUnknown}, known}
+			if is := asDesired(selected{cluster: cluster, host: host}, reported.Add(time.Second)); is != tc.wantAsWished {
+				t.Errorf("as desired: %v, want %v", is, tc.wantAsWished)
+			}
+		})
+	}
+}
+
 func TestOutputs(t *testing.T) {
 	f := newFixture(t, "outputs", "10.80.11.100", 2)
 	for id := 1; id <= 2; id++ {

@@ -30,8 +30,7 @@ func (a *app) reader(name, short, long string, formats []string, run func(ctx co
 			return run(cmd.Context(), args, output)
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "", "json, yaml or wide")
-	registerOutputs(cmd, formats...)
+	addOutputFlag(cmd, &output, formats...)
 	return cmd
 }
 
@@ -124,7 +123,7 @@ func (a *app) health(hosts []selected) error {
 	code := ExitOK
 	for _, s := range hosts {
 		switch {
-		case !asDesired(s.host, a.now()):
+		case !asDesired(s, a.now()):
 			return &exitError{code: ExitNotConverged}
 		case s.host.Status.Stall != nil:
 			code = ExitStalled
@@ -136,12 +135,12 @@ func (a *app) health(hosts []selected) error {
 	return nil
 }
 
-func asDesired(h *v1alpha1.LoadBalancingHost, now time.Time) bool {
-	if _, late := outdated(h, now); late {
+func asDesired(s selected, now time.Time) bool {
+	if _, late := outdated(s.host, now); late || droppedByPeers(s) {
 		return false
 	}
-	state := h.Status.State
-	switch h.Spec.EffectiveDesiredState() {
+	state := s.host.Status.State
+	switch s.host.Spec.EffectiveDesiredState() {
 	case v1alpha1.HostStateStopped:
 		return state == v1alpha1.HostStopped
 	case v1alpha1.HostStateSuspended:
@@ -151,6 +150,19 @@ func asDesired(h *v1alpha1.LoadBalancingHost, now time.Time) bool {
 	default:
 		return state == v1alpha1.HostConverged
 	}
+}
+
+// droppedByPeers reports whether the cluster knows better than the host's last report, which says nothing of a node that
+// crashed after it. A report that came later than what the cluster knew, for the manager may be gone, counts for more.
+func droppedByPeers(s selected) bool {
+	for i := range s.cluster.Status.Hosts {
+		known := &s.cluster.Status.Hosts[i]
+		if known.NodeName == s.host.Spec.NodeName && known.State == v1alpha1.HostUnknown && known.LastReportTime != nil {
+			renewed := s.host.Status.RenewTime
+			return renewed == nil || !renewed.Truncate(time.Second).After(known.LastReportTime.Time)
+		}
+	}
+	return false
 }
 
 func hostList(hosts []selected) *v1alpha1.LoadBalancingHostList {
@@ -183,8 +195,7 @@ virtual IP of one. For an address no API server is asked.`,
 			return a.ip2mac(cmd.Context(), args, output)
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "", "json or yaml")
-	registerOutputs(cmd, "json", "yaml")
+	addOutputFlag(cmd, &output, "json", "yaml")
 	return cmd
 }
 
