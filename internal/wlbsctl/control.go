@@ -42,10 +42,9 @@ type controlOptions struct {
 }
 
 func (o *controlOptions) addFlags(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&o.output, "output", "o", "", "json or yaml")
+	addOutputFlag(cmd, &o.output, "json", "yaml")
 	cmd.Flags().BoolVar(&o.wait, "wait", false, "wait until the hosts have done it")
 	cmd.Flags().DurationVar(&o.timeout, "timeout", 5*time.Minute, "with --wait: give up after this time, 0 waits for ever")
-	registerOutputs(cmd, "json", "yaml")
 }
 
 // control gives a command to hosts and prints their answers, as WLBS printed one for each host.

@@ -34,7 +34,9 @@ func knownOutput(format string, known ...string) error {
 	return failf(ExitUsage, "--output %q is not known, use %s", format, strings.Join(known, ", "))
 }
 
-func registerOutputs(cmd *cobra.Command, formats ...string) {
+// addOutputFlag adds -o with the formats that the command has.
+func addOutputFlag(cmd *cobra.Command, output *string, formats ...string) {
+	cmd.Flags().StringVarP(output, "output", "o", "", "one of "+strings.Join(formats, ", "))
 	complete := func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		return formats, cobra.ShellCompDirectiveNoFileComp
 	}

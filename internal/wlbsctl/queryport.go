@@ -52,8 +52,7 @@ Without a target: all hosts of all clusters that have such a rule.
 			return a.queryport(cmd.Context(), &port, args[1:], output)
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "", "json or yaml")
-	registerOutputs(cmd, "json", "yaml")
+	addOutputFlag(cmd, &output, "json", "yaml")
 	return cmd
 }
 
