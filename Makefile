@@ -62,7 +62,7 @@ test-rig: build ## Whole agents in network namespaces: failover, partitions, sta
 .PHONY: test-e2e
 test-e2e: deploy ## The operator on a kind cluster, faults included (root)
 	go test -c -o $(BIN)/e2e.test ./e2e/kind
-	cd e2e/kind && $(CURDIR)/$(IN_LAB) $(CURDIR)/$(BIN)/e2e.test -test.count=1 -test.timeout 30m $(if $(V),-test.v)
+	cd e2e/kind && KUBE_WLBS_BIN=$(CURDIR)/$(BIN) $(CURDIR)/$(IN_LAB) $(CURDIR)/$(BIN)/e2e.test -test.count=1 -test.timeout 30m $(if $(V),-test.v)
 
 .PHONY: bench
 bench: build ## Cost per packet, packets per second, failover, agents at rest, beside other ways to do the same (root)
@@ -73,7 +73,13 @@ bench: build ## Cost per packet, packets per second, failover, agents at rest, b
 ##@ Develop
 
 .PHONY: build
-build: $(BIN)/wlbs-manager $(BIN)/wlbs-agent $(BIN)/kubectl-wlbs $(BIN)/whoami ## Compile the programs into bin/
+build: $(BIN)/wlbs-manager $(BIN)/wlbs-agent $(BIN)/kubectl-wlbs $(BIN)/kubectl_complete-wlbs $(BIN)/whoami ## Compile the programs into bin/
+
+PREFIX ?= /usr/local
+.PHONY: install-plugin
+install-plugin: $(BIN)/kubectl-wlbs ## Put kubectl wlbs and its shell completion into PREFIX/bin (PREFIX=/usr/local)
+	install -D -m 0755 $(BIN)/kubectl-wlbs $(DESTDIR)$(PREFIX)/bin/kubectl-wlbs
+	ln -sf kubectl-wlbs $(DESTDIR)$(PREFIX)/bin/kubectl_complete-wlbs
 
 .PHONY: generate
 generate: generate-api generate-bpf ## Everything that is generated: deep copies, CRDs, RBAC, BPF objects
@@ -136,6 +142,9 @@ cache: ## Where caches are, and how large
 .PHONY: FORCE
 $(BIN)/wlbs-manager $(BIN)/wlbs-agent $(BIN)/kubectl-wlbs: $(BIN)/%: FORCE
 	@go build -ldflags "$(LDFLAGS)" -o $@ ./cmd/$*
+# kubectl completes the arguments of a plugin by a program of this name: the plugin, which knows by it what to do.
+$(BIN)/kubectl_complete-wlbs: | $(BIN)/kubectl-wlbs
+	@ln -sf kubectl-wlbs $@
 $(BIN)/whoami $(BIN)/cluster $(BIN)/image $(BIN)/demo: $(BIN)/%: FORCE
 	@go build -ldflags "$(LDFLAGS)" -o $@ ./hack/$*
 $(BIN)/controller-gen: FORCE
