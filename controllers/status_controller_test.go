@@ -164,11 +164,12 @@ func TestStatusOfSilentHost(t *testing.T) {
 	c.node(t, "node-b")
 	c.lbc(t, "silent", nil)
 	c.waitForHosts(t, "silent", "node-a:1", "node-b:2")
+	c.report(t, "silent", "node-a", convergedReport(7, "Converged as DEFAULT", 1, 2))
+	c.report(t, "silent", "node-b", convergedReport(7, "Converged", 1, 2))
+	c.waitForCondition(t, "silent", v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonServing)
 	short := convergedReport(7, "Converged", 1, 2)
 	short["leaseSeconds"] = int64(2)
-	c.report(t, "silent", "node-a", convergedReport(7, "Converged as DEFAULT", 1, 2))
 	c.report(t, "silent", "node-b", short)
-	c.waitForCondition(t, "silent", v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonServing)
 
 	host := &v1alpha1.LoadBalancingHost{}
 	get := func() error { return c.Get(t.Context(), client.ObjectKey{Name: "silent.node-b"}, host) }

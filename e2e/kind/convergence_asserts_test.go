@@ -36,7 +36,7 @@ func (c *vipCluster) awaitMembers(t *testing.T, limit time.Duration, desired int
 		if err != nil {
 			return err
 		}
-		return agree(hosts, members)
+		return agree(hosts, members, &object.Spec)
 	})
 	t.Logf("cluster %s converged with %d of %d hosts after %s", c.name, len(members), desired, took.Round(time.Millisecond))
 	return took
@@ -49,8 +49,8 @@ func (c *vipCluster) awaitConverged(t *testing.T) time.Duration {
 }
 
 // agree checks that the hosts on these nodes say the same of the view, the epoch and the config in force, and share out
-// every bucket of every rule among them.
-func agree(hosts []v1alpha1.LoadBalancingHost, members []string) error {
+// every bucket of every rule among them, but those of rules whose traffic all drop.
+func agree(hosts []v1alpha1.LoadBalancingHost, members []string, spec *v1alpha1.LoadBalancingClusterSpec) error {
 	hosts = slices.DeleteFunc(slices.Clone(hosts), func(h v1alpha1.LoadBalancingHost) bool {
 		return !slices.Contains(members, h.Spec.NodeName)
 	})
@@ -74,11 +74,11 @@ func agree(hosts []v1alpha1.LoadBalancingHost, members []string) error {
 			return fmt.Errorf("hosts %s and %s have the generations %d and %d in force", h.Name, hosts[0].Name, value(s.ClusterGeneration), value(first.ClusterGeneration))
 		}
 	}
-	return shareAllBuckets(hosts)
+	return shareAllBuckets(hosts, spec)
 }
 
-// shareAllBuckets checks that every bucket of every rule has exactly one owner.
-func shareAllBuckets(hosts []v1alpha1.LoadBalancingHost) error {
+// shareAllBuckets checks that every bucket of every rule has exactly one owner, and those of Disabled rules none.
+func shareAllBuckets(hosts []v1alpha1.LoadBalancingHost, spec *v1alpha1.LoadBalancingClusterSpec) error {
 	owned := map[string]bucket.Map{}
 	for _, h := range hosts {
 		for _, b := range h.Status.Buckets {
@@ -96,11 +96,21 @@ func shareAllBuckets(hosts []v1alpha1.LoadBalancingHost) error {
 		return fmt.Errorf("no host reports buckets")
 	}
 	for rule, buckets := range owned {
-		if buckets != bucket.All {
-			return fmt.Errorf("rule %s: the buckets %s have no owner", rule, bucket.All.Minus(buckets))
+		want := bucket.All
+		if isDisabled(spec, rule) {
+			want = 0
+		}
+		if buckets != want {
+			return fmt.Errorf("rule %s: the buckets %s have owners, want %s", rule, buckets, want)
 		}
 	}
 	return nil
+}
+
+func isDisabled(spec *v1alpha1.LoadBalancingClusterSpec, rule string) bool {
+	return slices.ContainsFunc(spec.PortRules, func(r v1alpha1.PortRule) bool {
+		return r.Name == rule && r.FilteringMode == v1alpha1.FilteringModeDisabled
+	})
 }
 
 // bucketsOf is the number of buckets of a rule that a host serves.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,8 +16,7 @@ import (
 
 // kubectl runs the program that users run, and returns what it wrote. The error carries its messages as users see them.
 func kubectl(ctx context.Context, input string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, "kubectl", args...)
-	cmd.Env = cluster.Environ()
+	cmd := kubectlCommand(ctx, args...)
 	cmd.Stdin = strings.NewReader(input)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -24,6 +24,24 @@ func kubectl(ctx context.Context, input string, args ...string) (string, error) 
 		return stdout.String(), fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
 	}
 	return stdout.String(), nil
+}
+
+// kubectlCommand is kubectl with the plugin of this build on its PATH.
+func kubectlCommand(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "kubectl", args...)
+	cmd.Env = cluster.Environ()
+	cmd.Env = append(cmd.Env, "PATH="+pluginDir()+":"+lastValue(cmd.Env, "PATH"))
+	return cmd
+}
+
+// lastValue is the value of a variable in an environment, of which the last one counts.
+func lastValue(env []string, name string) string {
+	for _, entry := range slices.Backward(env) {
+		if value, ok := strings.CutPrefix(entry, name+"="); ok {
+			return value
+		}
+	}
+	return ""
 }
 
 // mustKubectl fails the test when kubectl fails.

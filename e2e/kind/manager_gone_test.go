@@ -45,11 +45,15 @@ func TestDataPathLivesWithoutManager(t *testing.T) {
 func (c *vipCluster) awaitViews(t *testing.T, nodes ...string) {
 	t.Helper()
 	within(t, time.Minute, fmt.Sprintf("views of %v", nodes), func(ctx context.Context) error {
+		object, err := c.get(ctx)
+		if err != nil {
+			return err
+		}
 		hosts, err := c.hosts(ctx)
 		if err != nil {
 			return err
 		}
-		return agree(hosts, nodes)
+		return agree(hosts, nodes, &object.Spec)
 	})
 }
 

@@ -24,20 +24,3 @@ func TestModes(t *testing.T) {
 		})
 	}
 }
-
-// TestIPv6VirtualIP serves an IPv4 and an IPv6 address at once.
-func TestIPv6VirtualIP(t *testing.T) {
-	hostWorkload(t)
-	e := env(t)
-	if !e.network.Subnet6.IsValid() {
-		skip(t, "the nodes' network has no IPv6")
-	}
-	vip, err := e.network.VirtualIP6(10)
-	must(t, err)
-	c := newCluster(t, "dual", func(s *v1alpha1.LoadBalancingClusterSpec) { s.VirtualIPs = append(s.VirtualIPs, vip.String()) })
-	c.awaitConverged(t)
-	c.mustSpread(t, 150, c.workers...)
-	six := *c
-	six.vip = vip
-	six.mustSpread(t, 150, c.workers...)
-}

@@ -15,13 +15,18 @@ import (
 // default heartbeat; here everything shares two cores.
 const outageLimit = 5 * time.Second
 
-// TestKilledNode ends a node without warning, which is the one that leads the convergence if the manager is not on it.
+// TestKilledNode ends a node without warning, which is the one that leads the convergence if the manager is not on it. It
+// is the one, too, that serves alone where the filtering mode is Single.
 func TestKilledNode(t *testing.T) {
 	hostWorkload(t)
 	c := newCluster(t, "killed")
-	c.awaitConverged(t)
 	victim := c.workersWithoutManager(t)[0]
 	survivors := c.others(victim)
+	// The order of priorities is not that of host IDs.
+	single := newCluster(t, "killed-single", handlingPriorities(victim, survivors[1], survivors[0]))
+	c.awaitConverged(t)
+	single.awaitConverged(t)
+	single.mustBeServedBy(t, victim)
 
 	clients := c.steady().start(t)
 	pause(t, time.Second)
@@ -31,18 +36,37 @@ func TestKilledNode(t *testing.T) {
 	must(t, cluster.Kill(t.Context(), victim))
 	c.awaitMembers(t, reportLimit, 3, survivors...)
 	t.Logf("kubectl shows 2/3 %s after the kill of %s", time.Since(killed).Round(time.Millisecond), victim)
+	single.awaitMembers(t, reportLimit, 3, survivors...)
+	single.mustBeServedBy(t, survivors[1])
 	c.mustShowLost(t, victim)
 	pause(t, 3*time.Second)
 	mustSurviveCrash(t, clients.stop(), killed)
 	c.mustSpread(t, 200, survivors...)
+	c.mustBeMissed(t, victim)
 
 	started := time.Now()
 	startNode(t, victim)
 	c.awaitMembers(t, 3*time.Minute, 3, c.workers...)
 	t.Logf("the node is a member again %s after its start", time.Since(started).Round(time.Millisecond))
+	single.awaitConverged(t)
 	awaitHostWorkload(t)
 	c.mustSpread(t, 300, c.workers...)
+	single.mustBeServedBy(t, victim)
 	c.mustPrintColumns(t)
+}
+
+// mustBeMissed checks that kubectl wlbs tells a script that a host is lost, although its last report, whose lease is not over
+// for long, says that it has converged.
+func (c *vipCluster) mustBeMissed(t *testing.T, node string) {
+	t.Helper()
+	within(t, reportLimit, "exit code of kubectl wlbs query", func(ctx context.Context) error {
+		s, err := tryWLBS(ctx, "query", c.name)
+		if err == nil && s.code != exitNotConverged {
+			err = fmt.Errorf("it is %d, want %d\n%s", s.code, exitNotConverged, s.out)
+		}
+		return err
+	})
+	wlbs(t, exitOK, words("query %s:%s", c.name, c.others(node)[0]))
 }
 
 // startNode starts a node that was killed; one that runs is left as it is.

@@ -30,7 +30,7 @@ func TestServiceBehindVirtualIP(t *testing.T) {
 	c.publish(t, servicePort)
 	c.awaitConverged(t)
 
-	l := c.steady()
+	l := c.patient()
 	l.target = netip.AddrPortFrom(c.vip, servicePort)
 	within(t, 30*time.Second, "kube-proxy to take the virtual IP over", func(ctx context.Context) error {
 		for range 20 {

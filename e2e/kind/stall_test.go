@@ -170,6 +170,7 @@ func (c *vipCluster) mustShowStall(t *testing.T, victim string) {
 		return nil
 	})
 	t.Logf("kubectl get lbc,lbh\n%s", mustKubectl(t, "", "get", "lbc,lbh"))
+	wlbs(t, exitStalled, words("query %s", c.name), "is STALLED: "+string(v1alpha1.StallEgressQueue))
 }
 
 // awaitEvent waits for an Event about the cluster that names a node.

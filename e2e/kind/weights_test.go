@@ -41,13 +41,19 @@ func loadWeight(node string, weight int32) specOption {
 // awaitBuckets waits until each host serves so many buckets of the rule "http".
 func (c *vipCluster) awaitBuckets(t *testing.T, want map[string]int32) {
 	t.Helper()
-	within(t, reportLimit, fmt.Sprintf("buckets %v", want), func(ctx context.Context) error {
+	c.awaitRuleBuckets(t, "http", want)
+}
+
+// awaitRuleBuckets waits until each host serves so many buckets of a rule.
+func (c *vipCluster) awaitRuleBuckets(t *testing.T, rule string, want map[string]int32) {
+	t.Helper()
+	within(t, reportLimit, fmt.Sprintf("buckets of rule %s %v", rule, want), func(ctx context.Context) error {
 		for node, buckets := range want {
 			host, err := c.host(ctx, node)
 			if err != nil {
 				return err
 			}
-			if is := bucketsOf(host, "http"); is != buckets {
+			if is := bucketsOf(host, rule); is != buckets {
 				return fmt.Errorf("host %s has %d buckets, want %d", host.Name, is, buckets)
 			}
 		}

@@ -35,12 +35,19 @@ func listen(t *testing.T, bridge string, target netip.AddrPort) *replies {
 	must(t, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 16<<20))
 	timeout := unix.NsecToTimeval((100 * time.Millisecond).Nanoseconds())
 	must(t, unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout))
-	must(t, unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkOrder(unix.ETH_P_IP), Ifindex: iface.Index}))
+	must(t, unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkOrder(etherType(target.Addr())), Ifindex: iface.Index}))
 	r := &replies{fd: fd, ended: make(chan struct{}), from: map[uint16]map[[6]byte]bool{}}
 	done := make(chan struct{})
 	go r.read(target, done)
 	t.Cleanup(func() { close(done); <-r.ended })
 	return r
+}
+
+func etherType(a netip.Addr) uint16 {
+	if a.Is6() {
+		return unix.ETH_P_IPV6
+	}
+	return unix.ETH_P_IP
 }
 
 func networkOrder(v uint16) uint16 {
@@ -72,11 +79,8 @@ func (r *replies) read(target netip.AddrPort, done <-chan struct{}) {
 // note keeps the sender of a SYN-ACK or reset.
 func (r *replies) note(packet []byte, sender [6]byte, target netip.AddrPort) {
 	const tcpHeader, syn, reset, flagsAt = 20, 0x02, 0x04, 13
-	if len(packet) < 20 || packet[0]>>4 != 4 || packet[9] != unix.IPPROTO_TCP {
-		return
-	}
-	tcp := packet[min(len(packet), int(packet[0]&0x0f)*4):]
-	if len(tcp) < tcpHeader || netip.AddrFrom4([4]byte(packet[12:16])) != target.Addr() ||
+	source, tcp := tcpSegment(packet)
+	if len(tcp) < tcpHeader || source != target.Addr() ||
 		binary.BigEndian.Uint16(tcp) != target.Port() || tcp[flagsAt]&(syn|reset) == 0 {
 		return
 	}
@@ -87,6 +91,19 @@ func (r *replies) note(packet []byte, sender [6]byte, target netip.AddrPort) {
 		r.from[port] = map[[6]byte]bool{}
 	}
 	r.from[port][sender] = true
+}
+
+// tcpSegment finds the source address and the TCP segment of an IP packet without IPv6 extension headers; the segment is
+// empty if there is none.
+func tcpSegment(packet []byte) (netip.Addr, []byte) {
+	const ip4Header, ip6Header = 20, 40
+	switch {
+	case len(packet) >= ip4Header && packet[0]>>4 == 4 && packet[9] == unix.IPPROTO_TCP:
+		return netip.AddrFrom4([4]byte(packet[12:16])), packet[min(len(packet), int(packet[0]&0x0f)*4):]
+	case len(packet) >= ip6Header && packet[0]>>4 == 6 && packet[6] == unix.IPPROTO_TCP:
+		return netip.AddrFrom16([16]byte(packet[8:24])), packet[ip6Header:]
+	}
+	return netip.Addr{}, nil
 }
 
 // mustBeServedByOne checks that each connection was answered by one host alone, the one that the client took for it.
