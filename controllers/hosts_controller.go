@@ -5,6 +5,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -42,6 +43,8 @@ type HostsReconciler struct {
 	NodeLostAfter time.Duration
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+
+	leases leases
 }
 
 // Reconcile implements reconcile.Reconciler for one LoadBalancingCluster.
@@ -57,6 +60,7 @@ func (r *HostsReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 	cluster := &v1alpha1.LoadBalancingCluster{}
 	if err := r.Client.Get(ctx, req.NamespacedName, cluster); err != nil {
 		if apierrors.IsNotFound(err) {
+			r.leases.retain(req.Name, nil)
 			return ctrl.Result{}, r.releaseOrphans(ctx, hosts)
 		}
 		return ctrl.Result{}, fmt.Errorf("get LoadBalancingCluster %s: %w", req.Name, err)
@@ -74,7 +78,8 @@ func (r *HostsReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 		// Nothing is removed on a selector that cannot be evaluated: the hosts that are there go on serving.
 		return ctrl.Result{}, r.report(ctx, cluster, metav1.ConditionFalse, v1alpha1.ReasonInvalidNodeSelector, err.Error())
 	}
-	plan := planHosts(cluster, selector, hosts, nodes)
+	r.leases.retain(cluster.Name, hosts)
+	plan := r.planHosts(cluster, selector, hosts, nodes)
 	if err := r.applyHosts(ctx, cluster, plan); err != nil {
 		return ctrl.Result{}, err
 	}
@@ -86,7 +91,15 @@ func (r *HostsReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 		return ctrl.Result{}, err
 	}
 	status, reason, message := plan.condition()
-	return ctrl.Result{RequeueAfter: wait}, r.report(ctx, cluster, status, reason, message)
+	return ctrl.Result{RequeueAfter: sooner(wait, plan.again)}, r.report(ctx, cluster, status, reason, message)
+}
+
+// sooner returns the shorter of two waits, of which zero stands for never.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // hostPlan is what the LoadBalancingHosts of a cluster should become.
@@ -94,12 +107,18 @@ type hostPlan struct {
 	assignment
 	// current are the hosts that are there and not being removed, by node.
 	current map[string]*v1alpha1.LoadBalancingHost
+	// maintenance says of nodes that they are drained, and why.
+	maintenance map[string]*v1alpha1.HostMaintenance
+	// departing are nodes, by name, that are drained before their hosts are removed.
+	departing []string
 	// remove are the hosts whose nodes are no longer to be hosts.
 	remove []*v1alpha1.LoadBalancingHost
+	// again is when to look again although nothing changes, zero for never.
+	again time.Duration
 }
 
-func planHosts(cluster *v1alpha1.LoadBalancingCluster, selector nodeSelector, hosts []v1alpha1.LoadBalancingHost, nodes map[string]*corev1.Node) hostPlan {
-	plan := hostPlan{current: map[string]*v1alpha1.LoadBalancingHost{}}
+func (r *HostsReconciler) planHosts(cluster *v1alpha1.LoadBalancingCluster, selector nodeSelector, hosts []v1alpha1.LoadBalancingHost, nodes map[string]*corev1.Node) hostPlan {
+	plan := hostPlan{current: map[string]*v1alpha1.LoadBalancingHost{}, maintenance: map[string]*v1alpha1.HostMaintenance{}}
 	currentIDs, leavingIDs := map[string]int32{}, map[string]int32{}
 	for i := range hosts {
 		h := &hosts[i]
@@ -115,14 +134,29 @@ func planHosts(cluster *v1alpha1.LoadBalancingCluster, selector nodeSelector, ho
 		_, leaving := leavingIDs[name]
 		_, isHost := plan.current[name]
 		// A node whose last host object is still being removed becomes a host again when that is gone.
-		if !leaving && selector.matches(node, isHost) {
+		if !leaving && node.DeletionTimestamp.IsZero() && selector.matches(node, isHost) {
 			selected = append(selected, name)
 		}
 	}
-	plan.assignment = assignHostIDs(cluster.Spec.Hosts, selected, currentIDs, leavingIDs)
 	for name, h := range plan.current {
+		if slices.Contains(selected, name) {
+			plan.maintain(cluster, h, nodes[name], r.now())
+			continue
+		}
+		leavingIDs[name] = h.Spec.HostID
+		delete(currentIDs, name)
+		r.depart(cluster, &plan, h, nodes[name])
+	}
+	slices.Sort(plan.departing)
+	plan.assignment = assignHostIDs(cluster.Spec.Hosts, selected, currentIDs, leavingIDs)
+	for name := range currentIDs {
 		if _, stays := plan.ids[name]; !stays {
-			plan.remove = append(plan.remove, h)
+			plan.remove = append(plan.remove, plan.current[name])
+		}
+	}
+	for name := range plan.ids {
+		if plan.current[name] == nil {
+			plan.maintain(cluster, nil, nodes[name], r.now())
 		}
 	}
 	slices.SortFunc(plan.remove, func(a, b *v1alpha1.LoadBalancingHost) int { return strings.Compare(a.Name, b.Name) })
@@ -138,21 +172,25 @@ func (p *hostPlan) condition() (status metav1.ConditionStatus, reason, message s
 	case len(p.waiting) > 0:
 		return metav1.ConditionFalse, v1alpha1.ReasonHostIDInUse, fmt.Sprintf(
 			"the host IDs of spec.hosts for %s are in use by hosts that are still being removed", strings.Join(p.waiting, ", "))
-	case len(p.ids) == 0:
+	case len(p.ids) == 0 && len(p.departing) == 0:
 		return metav1.ConditionTrue, v1alpha1.ReasonNoHosts, "no node is selected"
 	}
-	return metav1.ConditionTrue, v1alpha1.ReasonAllAssigned, fmt.Sprintf("%d nodes are hosts", len(p.ids))
+	message = fmt.Sprintf("%d nodes are hosts", len(p.ids))
+	if len(p.departing) > 0 {
+		message += ", drained before they are hosts no longer: " + strings.Join(p.departing, ", ")
+	}
+	return metav1.ConditionTrue, v1alpha1.ReasonAllAssigned, message
 }
 
 // applyHosts writes the hosts in the order of their IDs.
 func (r *HostsReconciler) applyHosts(ctx context.Context, cluster *v1alpha1.LoadBalancingCluster, plan hostPlan) error {
-	names := make([]string, 0, len(plan.ids))
-	for name := range plan.ids {
-		names = append(names, name)
+	ids := maps.Clone(plan.ids)
+	for _, name := range plan.departing {
+		ids[name] = plan.current[name].Spec.HostID
 	}
-	slices.SortFunc(names, func(a, b string) int { return int(plan.ids[a] - plan.ids[b]) })
+	names := slices.Collect(maps.Keys(ids))
+	slices.SortFunc(names, func(a, b string) int { return int(ids[a] - ids[b]) })
 	for _, name := range names {
-		config := cluster.Spec.HostConfigOf(name)
 		desired := &v1alpha1.LoadBalancingHost{
 			ObjectMeta: metav1.ObjectMeta{
 				Name:            v1alpha1.HostObjectName(cluster.Name, name),
@@ -160,14 +198,7 @@ func (r *HostsReconciler) applyHosts(ctx context.Context, cluster *v1alpha1.Load
 				OwnerReferences: []metav1.OwnerReference{ownerReference(cluster)},
 				Finalizers:      []string{v1alpha1.Finalizer},
 			},
-			Spec: v1alpha1.LoadBalancingHostSpec{
-				ClusterName:         cluster.Name,
-				NodeName:            name,
-				HostID:              plan.ids[name],
-				DesiredState:        config.EffectiveDesiredState(),
-				DrainTimeoutSeconds: config.DrainTimeoutSeconds,
-				Rules:               config.Rules,
-			},
+			Spec: hostSpec(cluster, name, ids[name], plan.maintenance[name]),
 		}
 		if upToDate(plan.current[name], desired) {
 			continue

@@ -55,8 +55,8 @@ func (r *HostsReconciler) deleteHosts(ctx context.Context, hosts []*v1alpha1.Loa
 	return nil
 }
 
-// releaseLost removes the finalizer of hosts whose agent cannot do it any more: at once where the node is gone, and after
-// NodeLostAfter where it is not ready. It returns when to look again, zero for never.
+// releaseLost removes the finalizer of hosts whose agent cannot do it any more: where the node is gone, unless an agent
+// reports from there all the same, and after NodeLostAfter where it is not ready. It returns when to look again, zero for never.
 func (r *HostsReconciler) releaseLost(ctx context.Context, cluster *v1alpha1.LoadBalancingCluster, hosts []v1alpha1.LoadBalancingHost, nodes map[string]*corev1.Node) (time.Duration, error) {
 	var next time.Duration
 	for i := range hosts {
@@ -66,6 +66,10 @@ func (r *HostsReconciler) releaseLost(ctx context.Context, cluster *v1alpha1.Loa
 		}
 		node, exists := nodes[h.Spec.NodeName]
 		if !exists {
+			if left := r.teardownLeft(h); left > 0 {
+				next = sooner(next, left+10*time.Millisecond)
+				continue
+			}
 			if _, err := r.release(ctx, h); err != nil {
 				return 0, err
 			}
@@ -78,8 +82,8 @@ func (r *HostsReconciler) releaseLost(ctx context.Context, cluster *v1alpha1.Loa
 			}
 			continue
 		}
-		if lost && (next == 0 || wait < next) {
-			next = wait
+		if lost {
+			next = sooner(next, wait)
 		}
 	}
 	return next, nil

@@ -104,7 +104,8 @@ func Setup(mgr manager.Manager, o Options) error {
 func setupHosts(mgr manager.Manager, r *HostsReconciler) error {
 	return ctrl.NewControllerManagedBy(mgr).Named("hosts").
 		For(&v1alpha1.LoadBalancingCluster{}, builder.WithPredicates(specOrDeletion())).
-		Watches(&v1alpha1.LoadBalancingHost{}, handler.EnqueueRequestsFromMapFunc(clusterOfHost), builder.WithPredicates(specOrDeletion())).
+		Watches(&v1alpha1.LoadBalancingHost{}, handler.EnqueueRequestsFromMapFunc(clusterOfHost),
+			builder.WithPredicates(predicate.Or[client.Object](specOrDeletion(), stateChanges()))).
 		Watches(&corev1.Node{}, handler.EnqueueRequestsFromMapFunc(allClusters(mgr.GetClient())), builder.WithPredicates(nodeChanges())).
 		Complete(retryConflicts(r))
 }
@@ -203,6 +204,15 @@ func specOrDeletion() predicate.Predicate {
 	}}
 }
 
+// stateChanges lets through what a drain waits for.
+func stateChanges() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		before, okBefore := e.ObjectOld.(*v1alpha1.LoadBalancingHost)
+		after, okAfter := e.ObjectNew.(*v1alpha1.LoadBalancingHost)
+		return !okBefore || !okAfter || before.Status.State != after.Status.State
+	}}
+}
+
 // podChanges lets through what a rollout waits for.
 func podChanges() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
@@ -224,6 +234,7 @@ func nodeChanges() predicate.Predicate {
 		_, notReadyBefore := notReadySince(before)
 		_, notReadyAfter := notReadySince(after)
 		return notReadyBefore != notReadyAfter || before.UID != after.UID ||
+			before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() ||
 			!equality.Semantic.DeepEqual(before.Labels, after.Labels) || !equality.Semantic.DeepEqual(before.Spec.Taints, after.Spec.Taints)
 	}}
 }

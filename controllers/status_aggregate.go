@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/internal/words"
 )
 
 // joinGrace is how long after its creation a host without any report counts as about to join.
@@ -48,7 +49,6 @@ func aggregate(o observation) v1alpha1.LoadBalancingClusterStatus {
 	status := v1alpha1.LoadBalancingClusterStatus{
 		ObservedGeneration: &generation,
 		Hosts:              s.hosts(),
-		HostCounts:         s.counts(),
 	}
 	if s.main != nil {
 		status.DefaultHost = s.nodeOf(s.main.members[0])
@@ -56,7 +56,7 @@ func aggregate(o observation) v1alpha1.LoadBalancingClusterStatus {
 		status.Epoch = &epoch
 		status.LastConvergence = s.main.lastConvergence()
 	}
-	status.Columns = s.columns()
+	status.HostCounts, status.Columns = s.tally()
 	status.Conditions = s.conditions()
 	return status
 }
@@ -132,10 +132,13 @@ func (s *summary) host(r *report) v1alpha1.ClusterHostStatus {
 
 // message tells what is wrong with a host, "" if nothing is.
 func (s *summary) message(r *report) string {
-	var words []string
-	add := func(format string, args ...any) { words = append(words, fmt.Sprintf(format, args...)) }
+	var parts []string
+	add := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }
 	if r.leaving() {
 		add("is being removed since %s", r.host.DeletionTimestamp.UTC().Format(time.RFC3339))
+	}
+	if m := words.Maintenance(r.host); m != "" {
+		add("%s", m)
 	}
 	switch {
 	case !r.reported:
@@ -157,9 +160,9 @@ func (s *summary) message(r *report) string {
 		add("is %s although it should be started", strings.ToLower(string(r.host.Status.State)))
 	}
 	if r.fresh {
-		words = append(words, ownWords(r.host)...)
+		parts = append(parts, ownWords(r.host)...)
 	}
-	return strings.Join(words, "; ")
+	return strings.Join(parts, "; ")
 }
 
 // ownWords are what a host says itself of what is wrong with it.
@@ -187,24 +190,35 @@ func stallWords(stall *v1alpha1.HostStall) string {
 	return words
 }
 
-func (s *summary) counts() v1alpha1.HostCounts {
-	var desired, members, converged, stalled int32
+// tally counts the hosts, for people and for columns.
+func (s *summary) tally() (v1alpha1.HostCounts, v1alpha1.ClusterColumns) {
+	var desired, members, converged, convergedAsDesired, stalled int32
+	var stalledNodes []string
 	if s.main != nil {
 		members = int32(len(s.main.members))
 	}
 	for i := range s.reports {
 		r := &s.reports[i]
+		isConverged := s.isConverged(r)
+		if isConverged {
+			converged++
+		}
 		if r.desired() {
 			desired++
-		}
-		if s.isConverged(r) {
-			converged++
+			if isConverged {
+				convergedAsDesired++
+			}
 		}
 		if isStalled(r) {
 			stalled++
+			stalledNodes = append(stalledNodes, r.node())
 		}
 	}
-	return v1alpha1.HostCounts{Desired: &desired, Members: &members, Converged: &converged, Stalled: &stalled}
+	return v1alpha1.HostCounts{Desired: &desired, Members: &members, Converged: &converged, Stalled: &stalled},
+		v1alpha1.ClusterColumns{
+			Hosts:   fmt.Sprintf("%d/%d", convergedAsDesired, desired),
+			Stalled: truncate(strings.Join(stalledNodes, ","), 1024),
+		}
 }
 
 // isConverged reports whether a host is a member that is not converging. One whose own report ran out counts as long as its
@@ -220,27 +234,6 @@ func (s *summary) isConverged(r *report) bool {
 }
 
 func isStalled(r *report) bool { return r.fresh && r.host.Status.Stall != nil }
-
-func (s *summary) columns() v1alpha1.ClusterColumns {
-	var desired, converged int
-	var stalled []string
-	for i := range s.reports {
-		r := &s.reports[i]
-		if r.desired() {
-			desired++
-			if s.isConverged(r) {
-				converged++
-			}
-		}
-		if isStalled(r) {
-			stalled = append(stalled, r.node())
-		}
-	}
-	return v1alpha1.ClusterColumns{
-		Hosts:   fmt.Sprintf("%d/%d", converged, desired),
-		Stalled: truncate(strings.Join(stalled, ","), 1024),
-	}
-}
 
 // lastConvergence is the youngest one that a holder of the view reports.
 func (v *view) lastConvergence() *v1alpha1.ConvergenceRecord {

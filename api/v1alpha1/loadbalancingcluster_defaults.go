@@ -27,6 +27,8 @@ const (
 	DefaultMinPackets int32 = 16
 	// DefaultMaxConnections is the size of the table of tracked connections.
 	DefaultMaxConnections int32 = 262144
+	// DefaultRemovalDrainSeconds bounds the drain of a host whose node is deleted or no longer selected.
+	DefaultRemovalDrainSeconds int32 = 30
 
 	// MaxHosts is the number of hosts a cluster can have: heartbeats carry host IDs 1..32.
 	MaxHosts = 32

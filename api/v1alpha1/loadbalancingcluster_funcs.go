@@ -83,3 +83,11 @@ func (s *LoadBalancingClusterSpec) HostConfigOf(node string) HostConfig {
 	}
 	return HostConfig{NodeName: node}
 }
+
+// DrainTimeoutOf returns the bound of a host's drains in seconds, its own or the cluster's; nil for none.
+func (s *LoadBalancingClusterSpec) DrainTimeoutOf(host *HostConfig) *int32 {
+	if host.DrainTimeoutSeconds != nil {
+		return host.DrainTimeoutSeconds
+	}
+	return s.DrainTimeoutSeconds
+}

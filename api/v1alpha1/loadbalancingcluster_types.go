@@ -213,6 +213,7 @@ type HostRule struct {
 }
 
 // HostConfig holds the settings of one node as member of the cluster.
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.desiredState) || oldSelf.desiredState != 'Suspended' || has(self.desiredState) && self.desiredState in ['Suspended', 'Stopped']",message="a suspended host refuses control commands: resume it first by desiredState Stopped (kubectl wlbs resume), which leaves it stopped, and start or drain it then",messageExpression="'host ' + self.nodeName + ' is suspended and refuses control commands: resume it first by desiredState Stopped (kubectl wlbs resume), which leaves it stopped, and start or drain it then'"
 // +kubebuilder:validation:XValidation:rule="!has(self.drainTimeoutSeconds) || (has(self.desiredState) && self.desiredState == 'Drained')",message="drainTimeoutSeconds needs desiredState Drained: set that, or remove drainTimeoutSeconds"
 type HostConfig struct {
 	// nodeName is the name of the Kubernetes node. The entry has no effect while the node is not selected.
@@ -233,7 +234,7 @@ type HostConfig struct {
 	// +optional
 	DesiredState HostState `json:"desiredState,omitempty"`
 
-	// drainTimeoutSeconds bounds a drain: what is connected then is cut. Unset waits for the last connection to end.
+	// drainTimeoutSeconds bounds a drain: what is connected then is cut. Unset takes the cluster's drainTimeoutSeconds.
 	// Only with desiredState Drained.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
@@ -306,6 +307,7 @@ type Dataplane struct {
 }
 
 // LoadBalancingClusterSpec is what the user wants.
+// +kubebuilder:validation:XValidation:rule="has(self.hosts) || !has(oldSelf.hosts) || !oldSelf.hosts.exists(h, has(h.desiredState) && h.desiredState == 'Suspended')",message="hosts holds a suspended host, which refuses control commands: resume it first by desiredState Stopped (kubectl wlbs resume), then remove hosts"
 // +kubebuilder:validation:XValidation:rule="(has(self.mode) ? self.mode : 'Multicast') == (has(oldSelf.mode) ? oldSelf.mode : 'Multicast')",message="mode is immutable because it gives the cluster MAC that clients and routers know: create another LoadBalancingCluster instead"
 // +kubebuilder:validation:XValidation:rule="self.virtualIPs[0] == oldSelf.virtualIPs[0]",message="the primary virtual IP, the first of virtualIPs, is immutable because it gives the cluster MAC that clients and routers know: append other virtual IPs, or create another LoadBalancingCluster"
 // +kubebuilder:validation:XValidation:rule="!has(self.portRules) || self.portRules.all(r, !has(r.virtualIP) || r.virtualIP in self.virtualIPs)",message="the virtualIP of a port rule must be one of virtualIPs, written as there: add it to virtualIPs or correct the rule"
@@ -368,8 +370,17 @@ type LoadBalancingClusterSpec struct {
 	// +listMapKey=nodeName
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:XValidation:rule="oldSelf.all(o, !has(o.desiredState) || o.desiredState != 'Suspended' || self.exists(n, n.nodeName == o.nodeName))",message="the entry of a suspended host must not be removed, for that would start it: resume it first by desiredState Stopped (kubectl wlbs resume), then remove its entry"
 	// +kubebuilder:validation:XValidation:rule="self.all(a, !has(a.hostID) || self.exists_one(b, has(b.hostID) && b.hostID == a.hostID))",message="each hostID may be given to one host: change one of them"
 	Hosts []HostConfig `json:"hosts,omitempty"`
+
+	// drainTimeoutSeconds bounds the drains of hosts that have none of their own: with desiredState Drained, and for the sake of a
+	// node that is excluded, deleted or no longer selected. What is connected then is cut. Unset waits for the last
+	// connection to end, but 30 seconds at most where the node is deleted or no longer selected.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=86400
+	DrainTimeoutSeconds *int32 `json:"drainTimeoutSeconds,omitempty"`
 
 	// heartbeat holds the timing of the heartbeats, equal on all hosts.
 	// +optional

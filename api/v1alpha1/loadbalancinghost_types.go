@@ -48,6 +48,33 @@ const (
 	StallHeartbeatsUnheard StallReason = "HeartbeatsUnheard"
 )
 
+// MaintenanceReason says what about a node makes its host drain.
+// +kubebuilder:validation:Enum=NodeExcluded;NodeDeleted;NodeNotSelected
+type MaintenanceReason string
+
+// The reasons of a drain for the node's sake.
+const (
+	// MaintenanceNodeExcluded: the node has the label node.kubernetes.io/exclude-from-external-load-balancers. The host
+	// stays, drained, and serves again when the label is gone.
+	MaintenanceNodeExcluded MaintenanceReason = "NodeExcluded"
+	// MaintenanceNodeDeleted: the node is deleted, being deleted, or about to be (taint ToBeDeletedByClusterAutoscaler).
+	MaintenanceNodeDeleted MaintenanceReason = "NodeDeleted"
+	// MaintenanceNodeNotSelected: the node left spec.nodeSelector of the cluster, or has a taint NoExecute that
+	// spec.tolerations does not tolerate. The host is removed when it is drained.
+	MaintenanceNodeNotSelected MaintenanceReason = "NodeNotSelected"
+)
+
+// HostMaintenance says why and since when the controller drains a host for its node's sake.
+type HostMaintenance struct {
+	// reason says what about the node makes the host drain.
+	// +required
+	Reason MaintenanceReason `json:"reason,omitempty"`
+
+	// since is when the controller noticed that.
+	// +optional
+	Since *metav1.Time `json:"since,omitempty"`
+}
+
 // LoadBalancingHostSpec is what the controller resolved for one node.
 // +kubebuilder:validation:XValidation:rule="self.clusterName == oldSelf.clusterName",message="clusterName is immutable: delete this LoadBalancingHost, the controller creates those that are needed"
 // +kubebuilder:validation:XValidation:rule="self.nodeName == oldSelf.nodeName",message="nodeName is immutable: delete this LoadBalancingHost, the controller creates those that are needed"
@@ -70,7 +97,8 @@ type LoadBalancingHostSpec struct {
 	// +kubebuilder:validation:Maximum=32
 	HostID int32 `json:"hostID,omitempty"`
 
-	// desiredState is the state of the node's entry in the cluster's spec.hosts. Defaults to Started.
+	// desiredState is the state of the node's entry in the cluster's spec.hosts, or Drained while maintenance is set.
+	// Defaults to Started.
 	// +optional
 	DesiredState HostState `json:"desiredState,omitempty"`
 
@@ -79,6 +107,10 @@ type LoadBalancingHostSpec struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=86400
 	DrainTimeoutSeconds *int32 `json:"drainTimeoutSeconds,omitempty"`
+
+	// maintenance says why the controller drains the host although the cluster's spec.hosts does not ask for it; unset otherwise.
+	// +optional
+	Maintenance *HostMaintenance `json:"maintenance,omitempty"`
 
 	// rules holds the host's settings of port rules, from the node's entry in the cluster's spec.hosts.
 	// +optional
@@ -326,6 +358,7 @@ type LoadBalancingHostStatus struct {
 // +kubebuilder:selectablefield:JSONPath=".spec.nodeName"
 // +kubebuilder:printcolumn:name="ID",type="integer",JSONPath=".spec.hostID",description="Host ID and priority"
 // +kubebuilder:printcolumn:name="State",type="string",JSONPath=".status.columns.state",description="State of the host"
+// +kubebuilder:printcolumn:name="Maintenance",type="string",JSONPath=".spec.maintenance.reason",description="Why the host is drained for its node's sake"
 // +kubebuilder:printcolumn:name="Members",type="string",JSONPath=".status.columns.members",description="Hosts in this host's view"
 // +kubebuilder:printcolumn:name="Buckets",type="string",JSONPath=".status.columns.buckets",description="Buckets of 60 whose clients the host serves"
 // +kubebuilder:printcolumn:name="Stalled",type="string",JSONPath=".status.columns.stalled",description="False, or why traffic stands still"

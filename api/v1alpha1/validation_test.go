@@ -194,6 +194,8 @@ func clusterCases() []createCase {
 		{"drain with a limit", cluster("hosts: [{nodeName: node-a, desiredState: Drained, drainTimeoutSeconds: 86400}]"), ""},
 		{"limit of a drain too long", cluster("hosts: [{nodeName: node-a, desiredState: Drained, drainTimeoutSeconds: 86401}]"), "less than or equal to 86400"},
 		{"limit of a drain 0", cluster("hosts: [{nodeName: node-a, desiredState: Drained, drainTimeoutSeconds: 0}]"), "greater than or equal to 1"},
+		{"limit of all drains", cluster("drainTimeoutSeconds: 86400"), ""},
+		{"limit of all drains 0", cluster("drainTimeoutSeconds: 0"), "greater than or equal to 1"},
 		{"limit of no drain", cluster("hosts: [{nodeName: node-a, drainTimeoutSeconds: 60}]"), "drainTimeoutSeconds needs desiredState Drained"},
 		{"weight 100", cluster("hosts: [{nodeName: node-a, rules: [{name: all, loadWeight: 100}]}]"), ""},
 		{"weight 101", cluster("hosts: [{nodeName: node-a, rules: [{name: all, loadWeight: 101}]}]"), "less than or equal to 100"},
@@ -254,6 +256,17 @@ func TestClusterValidationOnUpdate(t *testing.T) {
 		{"node of a host changed", host("web.update-f", "clusterName: web, nodeName: update-f, hostID: 1"), host("web.update-f", "clusterName: web, nodeName: other, hostID: 1"), "nodeName is immutable"},
 		{"cluster of a host changed", host("web.update-g", "clusterName: web, nodeName: update-g, hostID: 1"), host("web.update-g", "clusterName: mail, nodeName: update-g, hostID: 1"), "clusterName is immutable"},
 		{"ID of a host changed", host("web.update-h", "clusterName: web, nodeName: update-h, hostID: 1"), host("web.update-h", "clusterName: web, nodeName: update-h, hostID: 2"), ""},
+		// A suspended host refuses all commands but resume, which leaves it stopped.
+		{"suspended host resumed", inState("update-i", "Suspended"), inState("update-i", "Stopped"), ""},
+		{"suspended host left alone", inState("update-j", "Suspended"), inState("update-j", "Suspended, hostID: 3"), ""},
+		{"suspended host started", inState("update-k", "Suspended"), inState("update-k", "Started"), "host node-a is suspended and refuses control commands: resume it first by desiredState Stopped"},
+		{"suspended host drained", inState("update-l", "Suspended"), inState("update-l", "Drained"), "host node-a is suspended"},
+		{"suspended host's state removed", inState("update-m", "Suspended"), named("update-m", "virtualIPs: [192.0.2.10]", "hosts: [{nodeName: node-a}]"), "host node-a is suspended"},
+		{"suspended host's entry removed", inState("update-n", "Suspended"), named("update-n", "virtualIPs: [192.0.2.10]", "hosts: [{nodeName: node-b}]"), "the entry of a suspended host must not be removed"},
+		{"suspended host's entry removed with all", inState("update-o", "Suspended"), named("update-o", "virtualIPs: [192.0.2.10]"), "hosts holds a suspended host"},
+		{"stopped host started", inState("update-p", "Stopped"), inState("update-p", "Started"), ""},
+		{"stopped host's entry removed", inState("update-q", "Stopped"), named("update-q", "virtualIPs: [192.0.2.10]"), ""},
+		{"host suspended", inState("update-r", "Drained"), inState("update-r", "Suspended"), ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			before := parse(t, tc.before)
@@ -276,4 +289,9 @@ func TestClusterValidationOnUpdate(t *testing.T) {
 			}
 		})
 	}
+}
+
+// inState is a cluster with one entry in spec.hosts.
+func inState(name, state string) string {
+	return named(name, "virtualIPs: [192.0.2.10]", "hosts: [{nodeName: node-a, desiredState: "+state+"}]")
 }

@@ -135,7 +135,7 @@ func hostSpecFromFile(cluster *v1alpha1.LoadBalancingCluster, node string) (spec
 			NodeName:            node,
 			HostID:              *id,
 			DesiredState:        h.DesiredState,
-			DrainTimeoutSeconds: h.DrainTimeoutSeconds,
+			DrainTimeoutSeconds: cluster.Spec.DrainTimeoutOf(&h),
 			Rules:               h.Rules,
 		}, true, nil
 	}

@@ -54,6 +54,9 @@ func writeState(b *strings.Builder, host *v1alpha1.LoadBalancingHost) {
 	if s.State == v1alpha1.HostDraining && s.Traffic.Connections != nil {
 		fmt.Fprintf(b, "  %d connection(s) left\n", *s.Traffic.Connections)
 	}
+	if words := Maintenance(host); words != "" {
+		fmt.Fprintf(b, "  %s\n", words)
+	}
 	if s.Stall == nil {
 		return
 	}

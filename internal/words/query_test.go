@@ -123,3 +123,22 @@ func TestWriteDetailsTellsRulesThatAreOff(t *testing.T) {
 		t.Errorf("WriteDetails() = %v, %q, want %q", err, b.String(), want)
 	}
 }
+
+func TestWriteStateSaysWhyAHostIsDrained(t *testing.T) {
+	since := metav1.NewTime(time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC))
+	for reason, want := range map[v1alpha1.MaintenanceReason]string{
+		v1alpha1.MaintenanceNodeExcluded:    "NodeExcluded since 2026-03-04T05:06:07Z, until the label node.kubernetes.io/exclude-from-external-load-balancers is taken off node node-b",
+		v1alpha1.MaintenanceNodeDeleted:     "NodeDeleted since 2026-03-04T05:06:07Z, which is deleted",
+		v1alpha1.MaintenanceNodeNotSelected: "NodeNotSelected since 2026-03-04T05:06:07Z, which spec.nodeSelector",
+	} {
+		host := &v1alpha1.LoadBalancingHost{Spec: v1alpha1.LoadBalancingHostSpec{
+			HostID: 2, NodeName: "node-b", DesiredState: v1alpha1.HostStateDrained,
+			Maintenance: &v1alpha1.HostMaintenance{Reason: reason, Since: &since},
+		}}
+		host.Status.State = v1alpha1.HostDraining
+		var b strings.Builder
+		if err := WriteState(&b, host); err != nil || !strings.Contains(b.String(), "drained because of its node: "+want) {
+			t.Errorf("WriteState() = %v, %q, want to contain %q", err, b.String(), want)
+		}
+	}
+}
