@@ -45,7 +45,7 @@ func (d demo) waitForConvergence(ctx context.Context, timeout time.Duration) err
 			return fmt.Errorf("the cluster does not converge: %w", err)
 		}
 	}
-	d.say("converged, %.1f s after the web servers", time.Since(start).Seconds())
+	d.say("web servers ready and cluster converged %.1f s after kubectl apply", time.Since(start).Seconds())
 	return nil
 }
 

@@ -2,8 +2,9 @@
 
 // Command demo shows kube-wlbs on the test cluster: it makes a
 // LoadBalancingCluster with a workload behind its virtual IP, waits until the
-// hosts have converged, and counts which node answers each of some hundred
-// connections from this machine. `make demo` runs it.
+// hosts have converged, counts which node answers each of some hundred
+// connections from this machine, and lets a node hang meanwhile. `make demo`
+// runs it.
 package main
 
 import (
@@ -15,6 +16,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"text/tabwriter"
 	"time"
 
 	"github.com/kube-wlbs/kube-wlbs/hack/lab"
@@ -72,6 +74,9 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	if err := d.connect(ctx, o.connections); err != nil {
 		return err
 	}
+	if err := d.failOver(ctx); err != nil {
+		return err
+	}
 	return d.suggest()
 }
 
@@ -93,13 +98,20 @@ func (d demo) suggest() error {
 	if d.Isolated {
 		in = "bin/cluster exec -- "
 	}
-	_, err := fmt.Fprintf(d.out, `
-The cluster is left running. Try next, in two terminals:
-    watch -n 0.5 %[1]skubectl get lbc,lbh      # who is a member, who serves how much
-    %[1]s%[2]s pause %[3]s      # a node hangs: the others take its share
-    %[1]s%[2]s unpause %[3]s    # and give it back
-    %[1]scurl -s http://%[4]s/            # each connection finds its node
-make demo-down removes it all.
-`, in, d.Engine, d.workers[len(d.workers)-1], d.vip)
+	fmt.Fprintln(d.out, "\nThe cluster is left running. Try next, the first in a terminal of its own:")
+	table := tabwriter.NewWriter(d.out, 0, 0, 2, ' ', 0)
+	victim := d.workers[len(d.workers)-1]
+	for _, try := range []struct{ command, what string }{
+		{"bin/kubectl-wlbs top", "who is a member, who owns which of the 60 buckets"},
+		{"kubectl get lbc,lbh", "the same, for scripts"},
+		{"bin/kubectl-wlbs query web", "in the words of wlbs.exe"},
+		{"bin/kubectl-wlbs drainstop " + victim, "take a node out and let its connections end; start brings it back"},
+		{d.Engine + " pause " + victim, "a node hangs: the others take its share; unpause gives it back"},
+		{fmt.Sprintf("curl -s http://%s/", d.vip), "each connection finds its node"},
+	} {
+		fmt.Fprintf(table, "    %s%s\t# %s\n", in, try.command, try.what)
+	}
+	err := table.Flush()
+	fmt.Fprintln(d.out, "make demo-down removes it all.")
 	return err
 }

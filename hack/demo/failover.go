@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// How a client knocks while a node hangs: often enough to see an outage of a tenth of a second, and long enough to see the
+// end of it.
+const (
+	knockInterval = 50 * time.Millisecond
+	knockTimeout  = 900 * time.Millisecond // below TCP's first repetition: a packet that nobody takes is a failure
+	knockDuration = 6 * time.Second
+)
+
+// failOver lets a node hang under load, shows what clients and kubectl see of it, and lets the node go on.
+func (d demo) failOver(ctx context.Context) (err error) {
+	victim, err := d.victim(ctx)
+	if err != nil {
+		return err
+	}
+	d.say("%s pause %s: a node hangs, while a client makes %d connections a second", d.Engine, victim, time.Second/knockInterval)
+	if err := d.Pause(ctx, victim); err != nil {
+		return err
+	}
+	paused := true
+	goOn := func() error {
+		paused = false
+		return d.Unpause(context.WithoutCancel(ctx), victim)
+	}
+	defer func() {
+		if paused {
+			_ = goOn()
+		}
+	}()
+	knocks, err := d.knock(ctx)
+	if err != nil {
+		return err
+	}
+	d.report(knocks)
+	if err := d.kubectl(ctx, nil, "get", "lbc"); err != nil {
+		return err
+	}
+	d.say("%s unpause %s", d.Engine, victim)
+	if err := goOn(); err != nil {
+		return err
+	}
+	members := fmt.Sprintf("--for=jsonpath={.status.hostCounts.converged}=%d", len(d.workers))
+	return d.kubectl(ctx, nil, "wait", members, "lbc/web", "--timeout=2m")
+}
+
+// victim is the last worker on which the manager does not run, for the manager is who tells kubectl of the others.
+func (d demo) victim(ctx context.Context) (string, error) {
+	cmd := exec.CommandContext(ctx, "kubectl", "-n", "kube-wlbs-system", "get", "pods", "-l", "app.kubernetes.io/name=wlbs-manager",
+		"-o", "jsonpath={.items[*].spec.nodeName}")
+	cmd.Env = d.Environ()
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	nodes, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("node of the manager: %w: %s", err, stderr.String())
+	}
+	managers := strings.Fields(string(nodes))
+	for _, worker := range slices.Backward(d.workers) {
+		if !slices.Contains(managers, worker) {
+			return worker, nil
+		}
+	}
+	return "", fmt.Errorf("the manager runs on all of %v", d.workers)
+}
+
+// knock is one connection: when it began, and which node answered, if any.
+type knock struct {
+	at   time.Duration
+	node string
+}
+
+// knock makes connections for a while, of which none waits for another, in the order in which they began.
+func (d demo) knock(ctx context.Context) ([]knock, error) {
+	client := &http.Client{Timeout: knockTimeout, Transport: &http.Transport{DisableKeepAlives: true}}
+	knocks := make([]knock, knockDuration/knockInterval)
+	tick := time.NewTicker(knockInterval)
+	defer tick.Stop()
+	var work sync.WaitGroup
+	defer work.Wait()
+	start := time.Now()
+	for i := range knocks {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		work.Go(func() {
+			knocks[i].at = time.Since(start)
+			knocks[i].node, _ = ask(ctx, client, d.vip)
+		})
+	}
+	work.Wait()
+	return knocks, ctx.Err()
+}
+
+// report says how many connections failed, and within what time.
+func (d demo) report(knocks []knock) {
+	failed := slices.DeleteFunc(slices.Clone(knocks), func(k knock) bool { return k.node != "" })
+	fmt.Fprintf(d.out, "  %d connections, %d failed", len(knocks), len(failed))
+	if len(failed) > 0 {
+		fmt.Fprintf(d.out, ", the last of them %.1f s after the first", (failed[len(failed)-1].at - failed[0].at).Seconds())
+	}
+	fmt.Fprintln(d.out)
+}
