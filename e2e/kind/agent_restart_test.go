@@ -18,12 +18,12 @@ func TestAgentRestartLosesNothing(t *testing.T) {
 	c := newCluster(t, "restart")
 	c.awaitConverged(t)
 	connections := hold(t, c.target(), 24)
-	clients := c.steady().start(t)
+	clients := c.patient().start(t)
 	for _, node := range c.workers {
 		c.restartAgent(t, node)
 		c.awaitMembers(t, convergeLimit, 3, c.workers...)
 	}
-	mustNotFail(t, clients.stop())
+	mustMoveSmoothly(t, clients.stop())
 	connections.mustHaveHeld(t)
 	c.mustSpread(t, 150, c.workers...)
 }

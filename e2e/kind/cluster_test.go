@@ -25,7 +25,7 @@ const (
 	// convergeLimit bounds the time from kubectl apply to a converged cluster, the start of the agents' pods included.
 	convergeLimit = 90 * time.Second
 	// reportLimit bounds the time from an event on the wire to kubectl get.
-	reportLimit = 15 * time.Second
+	reportLimit = 30 * time.Second
 	// removalLimit bounds the time from kubectl delete to nothing left.
 	removalLimit = 90 * time.Second
 )

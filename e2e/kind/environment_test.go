@@ -50,7 +50,7 @@ func connect() (*environment, error) {
 	if err != nil {
 		return nil, err
 	}
-	config.Timeout = 10 * time.Second
+	config.Timeout = 30 * time.Second
 	config.QPS = -1 // the API server's own fairness is enough
 	api, err := newClient(config)
 	if err != nil {

@@ -34,7 +34,7 @@ func hold(t *testing.T, target netip.AddrPort, count int) *held {
 	h := &held{cancel: cancel, nodes: map[string]int{}}
 	t.Cleanup(func() { cancel(); h.work.Wait() })
 	for range count {
-		conn, err := net.DialTimeout("tcp", target.String(), 3*time.Second)
+		conn, err := net.DialTimeout("tcp", target.String(), heldPatience)
 		must(t, err)
 		answers := bufio.NewReader(conn)
 		node, _, err := ask(conn, answers, target, "keep-alive")

@@ -17,7 +17,7 @@ func TestDataPathLivesWithoutManager(t *testing.T) {
 	c.stopManager(t)
 
 	victim := c.workers[1]
-	clients := c.steady().start(t)
+	clients := c.patient().start(t)
 	connections := hold(t, c.target(), 12)
 	pause(t, 2*time.Second)
 	mustNotFail(t, clients.stop())

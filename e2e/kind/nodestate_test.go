@@ -91,7 +91,7 @@ func (e *environment) nodeStates(t *testing.T) map[string][]string {
 // awaitNodeState waits until a node is as it was. What is given back last, by kernel or kubelet, takes a moment.
 func awaitNodeState(t *testing.T, node string, before []string) {
 	t.Helper()
-	within(t, 20*time.Second, "node "+node+" as it was before", func(ctx context.Context) error {
+	within(t, time.Minute, "node "+node+" as it was before", func(ctx context.Context) error {
 		now, err := nodeState(ctx, node)
 		if err != nil {
 			return err

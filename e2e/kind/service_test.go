@@ -32,7 +32,7 @@ func TestServiceBehindVirtualIP(t *testing.T) {
 
 	l := c.patient()
 	l.target = netip.AddrPortFrom(c.vip, servicePort)
-	within(t, 30*time.Second, "kube-proxy to take the virtual IP over", func(ctx context.Context) error {
+	within(t, time.Minute, "kube-proxy to take the virtual IP over", func(ctx context.Context) error {
 		for range 20 {
 			if a := connectOne(ctx, l); a.err != nil {
 				return fmt.Errorf("connection: %w", a.err)

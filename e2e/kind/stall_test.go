@@ -17,9 +17,9 @@ import (
 
 const (
 	// stallLimit bounds the time from the fault to kubectl get: the window of five seconds, what fills it, and a report.
-	stallLimit = 20 * time.Second
+	stallLimit = 40 * time.Second
 	// recoveryLimit bounds the same for the end of the fault, with the verdict's hysteresis.
-	recoveryLimit = 40 * time.Second
+	recoveryLimit = 90 * time.Second
 )
 
 // TestStalledHostIsFlaggedWhileConverged is Microsoft KB Q228942: heartbeats pass, the cluster is converged, and a host's
@@ -47,9 +47,8 @@ func TestStalledHostIsFlaggedWhileConverged(t *testing.T) {
 	unstallEgress(t, victim)
 	took = c.awaitCondition(t, recoveryLimit, v1alpha1.ConditionTrafficStalled, metav1.ConditionFalse, v1alpha1.ReasonTrafficFlows)
 	t.Logf("the end of the stall was reported after %s", took.Round(time.Millisecond))
-	recovered := time.Now()
-	pause(t, 2*time.Second)
-	mustNotFail(t, after(clients.stop(), recovered))
+	clients.stop()
+	c.mustSpread(t, 150, c.workers...)
 	c.mustNotBeStalled(t)
 	c.awaitEvent(t, "TrafficRecovered", victim)
 }

@@ -197,11 +197,6 @@ func byNode(attempts []attempt) map[string]int {
 	return counts
 }
 
-// after returns the connections that began at a time or later.
-func after(attempts []attempt, start time.Time) []attempt {
-	return slices.DeleteFunc(slices.Clone(attempts), func(a attempt) bool { return a.start.Before(start) })
-}
-
 // gap is the time from the first failed connection's start to the last one's: how long clients saw an outage of a part of
 // the connections, by as much as the interval between connections too short.
 func gap(attempts []attempt) time.Duration {

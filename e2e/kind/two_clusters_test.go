@@ -25,10 +25,10 @@ func TestTwoClustersSideBySide(t *testing.T) {
 	t.Logf("kubectl get lbh -o wide\n%s", mustKubectl(t, "", "get", "lbh", "-o", "wide"))
 
 	epoch := one.epoch(t)
-	clients := one.steady().start(t)
+	clients := one.patient().start(t)
 	connections := hold(t, one.target(), 12)
 	two.remove(t)
-	mustNotFail(t, clients.stop())
+	mustMoveSmoothly(t, clients.stop())
 	connections.mustHaveHeld(t)
 	if now := one.epoch(t); now != epoch {
 		t.Errorf("cluster %s converged anew when %s was removed: epoch %d, and was %d", one.name, two.name, now, epoch)
