@@ -229,6 +229,32 @@ func TestSolicitationIsAnswered(t *testing.T) {
 	}
 }
 
+// What is admitted is delivered, also if it is a question that the filter answers itself: else an idle host whose neighbours
+// check on it would be flagged for a stalled queue.
+func TestUnicastSolicitationIsDelivered(t *testing.T) {
+	forHooks(t, func(t *testing.T, hook Hook) {
+		for name, want := range map[string]uint32{"solicitation": tcRedirect, "advertisement": tcNext} {
+			r := owner(t, hook)
+			kind := uint8(ndSolicitation)
+			if name == "advertisement" {
+				kind = ndAdvertisement
+			}
+			frame := nd{kind: kind, src: client6, dst: vip6, target: vip6, hopLimit: 255}.bytes(testClusterMAC, testClientMAC)
+			if hook == XDP {
+				if action := r.run(r.objects.WlbsXdp, frame); action != xdpPass {
+					t.Fatalf("%s: action %d at XDP, want pass", name, action)
+				}
+			}
+			if action := r.run(r.objects.WlbsIngress, frame); action != want {
+				t.Fatalf("%s: action %d, want %d", name, action, want)
+			}
+			if c := r.counters(); c.Admitted != c.Delivered {
+				t.Errorf("%s: admitted %d, delivered %d", name, c.Admitted, c.Delivered)
+			}
+		}
+	})
+}
+
 func TestNDIngressLeavesOthersAlone(t *testing.T) {
 	solicitation := nd{kind: ndSolicitation, src: client6, dst: vip6, target: vip6, option: 1, mac: testClientMAC, hopLimit: 255}
 	for name, change := range map[string]func(*nd){

@@ -151,12 +151,24 @@ static __always_inline int ingress_ip(struct __sk_buff *skb, const struct frame 
 	return deliver(skb, &p);
 }
 
+/* A neighbour that checks whether it still reaches the virtual IP asks it, not its group
+ * (RFC 4861, 7.3.3). The XDP program admits that like all that is sent to it; that it goes
+ * no further than here must not pass for a queue that loses what was admitted. */
+static __always_inline void deliver_nd(struct __sk_buff *skb, const struct frame *f)
+{
+	struct ipv6hdr *ip = f->data + ETH_HLEN;
+
+	if (!filter_at_ingress && (void *)(ip + 1) <= f->end && is_vip_v6(policy_in_force(), (__u32 *)&ip->daddr))
+		count_delivered(rx_queue(skb), 1);
+}
+
 static __always_inline int ingress_ipv6(struct __sk_buff *skb, const struct frame *f)
 {
 	struct nd_message *nd = parse_nd(f);
 
 	if (!speaks_of_vip(nd))
 		return ingress_ip(skb, f);
+	deliver_nd(skb, f);
 	if (nd->type == ND_SOLICIT)
 		return ingress_solicitation(skb, f, nd);
 	ingress_advertisement(f, nd);
