@@ -62,10 +62,8 @@ func (n *node) join(ctx context.Context, p *plan) error {
 	if err := hostnet.AddMACFilter(n.iface, n.mac); err != nil {
 		return err
 	}
-	if n.group.IsValid() {
-		if err := hostnet.AddGroup(n.iface, n.group); err != nil {
-			return err
-		}
+	if err := n.joinGroup(); err != nil {
+		return err
 	}
 	conn, err := link.Open(ctx, n.iface.Index, p.heartbeatMAC)
 	if err != nil {
@@ -73,6 +71,14 @@ func (n *node) join(ctx context.Context, p *plan) error {
 	}
 	n.conn = conn
 	return nil
+}
+
+// joinGroup makes the interface a member of the cluster's group, in IGMPMulticast mode.
+func (n *node) joinGroup() error {
+	if !n.group.IsValid() {
+		return nil
+	}
+	return hostnet.AddGroup(n.iface, n.group)
 }
 
 // checkMTU says whether the interface carries heartbeats as it is now.
@@ -84,11 +90,15 @@ func (n *node) checkMTU() error {
 	return link.CheckMTU(now.Name, now.MTU, heartbeat.Size)
 }
 
-// setVIPs makes exactly these addresses local; those of an earlier config go. It looks every time: what an
-// earlier agent made local is gone after a reboot, and others configure lo too.
+// setVIPs makes exactly these addresses local, and the interface hear of them; those of an earlier config go. It looks
+// every time: what an earlier agent made local is gone after a reboot, an interface that was down has lost
+// its groups, and others configure lo too.
 func (n *node) setVIPs(ctx context.Context, vips []netip.Addr) error {
 	gone := slices.DeleteFunc(slices.Clone(n.vips), func(a netip.Addr) bool { return slices.Contains(vips, a) })
-	if err := errors.Join(hostnet.AddVIPs(ctx, vips), hostnet.RemoveVIPs(ctx, gone)); err != nil {
+	err := errors.Join(
+		hostnet.AddVIPs(ctx, vips), hostnet.JoinSolicitedNodes(n.iface, vips), n.joinGroup(),
+		hostnet.LeaveSolicitedNodes(n.iface, gone), hostnet.RemoveVIPs(ctx, gone))
+	if err != nil {
 		return err
 	}
 	n.vips = slices.Clone(vips)
@@ -119,7 +129,7 @@ func (n *node) remove(ctx context.Context) error {
 	errs := []error{
 		n.filter.Revoke(),
 		hostnet.RemoveVIPs(ctx, n.vips),
-		leaveSegment(n.iface, n.mac, n.group),
+		leaveSegment(n.iface, n.mac, n.group, n.vips),
 		n.filter.Remove(),
 	}
 	if n.conn != nil {
@@ -134,16 +144,16 @@ func removeLeftovers(ctx context.Context, p *plan, bpffsDir string) error {
 	iface, err := hostnet.FindInterface(p.interfaceName, p.vips[0])
 	switch {
 	case err == nil:
-		errs = append(errs, leaveSegment(iface, p.clusterMAC, p.group))
+		errs = append(errs, leaveSegment(iface, p.clusterMAC, p.group, p.vips))
 	case !errors.Is(err, hostnet.ErrNoInterface):
 		errs = append(errs, err)
 	}
 	return errors.Join(append(errs, filter.Cleanup(bpffsDir))...)
 }
 
-// leaveSegment takes the cluster MAC out of the interface's receive filter.
-func leaveSegment(iface hostnet.Interface, mac net.HardwareAddr, group netip.Addr) error {
-	err := hostnet.RemoveMACFilter(iface, mac)
+// leaveSegment takes the cluster MAC out of the interface's receive filter, and the interface out of its groups.
+func leaveSegment(iface hostnet.Interface, mac net.HardwareAddr, group netip.Addr, vips []netip.Addr) error {
+	err := errors.Join(hostnet.RemoveMACFilter(iface, mac), hostnet.LeaveSolicitedNodes(iface, vips))
 	if group.IsValid() {
 		err = errors.Join(err, hostnet.RemoveGroup(iface, group))
 	}

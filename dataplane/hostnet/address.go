@@ -90,13 +90,16 @@ func AddGroup(iface Interface, group netip.Addr) error {
 	if !group.IsMulticast() {
 		return fmt.Errorf("join %s on %s: no multicast group", group, iface.Name)
 	}
-	if err := newAddress(iface.Index, group, groupLabel(iface), unix.IFA_F_MCAUTOJOIN); err != nil && !errors.Is(err, unix.EEXIST) {
+	err := newAddress(iface.Index, group, groupLabel(iface), unix.IFA_F_MCAUTOJOIN|unix.IFA_F_NODAD)
+	// EADDRINUSE: an interface that was set down lost the IPv6 address that stands for the group, but is a member still.
+	if err != nil && !errors.Is(err, unix.EEXIST) && !errors.Is(err, unix.EADDRINUSE) {
 		return fmt.Errorf("join %s on %s: %w", group, iface.Name, err)
 	}
 	return nil
 }
 
-// RemoveGroup leaves a group that AddGroup joined.
+// RemoveGroup leaves a group that AddGroup joined. An IPv6 group whose interface was set down in between stays
+// joined until the node is rebooted: the kernel leaves it only together with the address that it lost.
 func RemoveGroup(iface Interface, group netip.Addr) error {
 	present, err := addresses(iface.Index)
 	if err != nil {

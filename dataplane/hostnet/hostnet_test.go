@@ -225,6 +225,30 @@ func TestGroup(t *testing.T) {
 	}
 }
 
+// An interface that was set down and up again is a member of its groups, and joining them anew is no error.
+func TestGroupSurvivesDown(t *testing.T) {
+	nstest.Enter(t)
+	eth, _ := nstest.Veth(t, "eth0", "x0")
+	eth0 := find(t, "eth0")
+	for group, mac := range map[string]net.HardwareAddr{
+		"239.255.0.100": {1, 0, 0x5e, 0x7f, 0, 100},
+		"ff15::bf:64":   {0x33, 0x33, 0, 0xbf, 0, 100},
+	} {
+		if err := AddGroup(eth0, netip.MustParseAddr(group)); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(netlink.LinkSetDown(eth), netlink.LinkSetUp(eth)); err != nil {
+			t.Fatal(err)
+		}
+		if err := AddGroup(eth0, netip.MustParseAddr(group)); err != nil {
+			t.Errorf("after the interface was down: %v", err)
+		}
+		if got := multicastUses(t, eth0, mac); got != "1 uses, 0 global" {
+			t.Errorf("%s: %s, want one", group, got)
+		}
+	}
+}
+
 // multicastUses returns how often the interface counts a multicast address.
 func multicastUses(t *testing.T, iface Interface, mac net.HardwareAddr) string {
 	t.Helper()

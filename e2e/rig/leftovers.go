@@ -15,12 +15,12 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// Leftovers names everything of the agent that is still on the host: addresses, receive filters, programs, disciplines,
+// Leftovers names everything of the agent that is still on the host: addresses, receive filters, groups, programs, disciplines,
 // pins and files. A host that never ran an agent has none.
 func (h *Host) Leftovers() ([]string, error) {
 	var left []string
 	err := h.NS.Do(func() error {
-		for _, look := range []func() ([]string, error){foreignAddresses, programs, disciplines, receiveFilters} {
+		for _, look := range []func() ([]string, error){foreignAddresses, programs, disciplines, receiveFilters, proxies} {
 			found, err := look()
 			if err != nil {
 				return err
@@ -115,6 +115,23 @@ func receiveFilters() ([]string, error) {
 		if len(f) == 5 && f[1] == hostInterface && !strings.HasPrefix(f[4], "3333") && f[4] != "01005e000001" {
 			out = append(out, "receive filter "+f[4])
 		}
+	}
+	return out, nil
+}
+
+// proxies are the neighbour proxy entries by which an agent joins solicited-node groups.
+func proxies() ([]string, error) {
+	eth0, err := netlink.LinkByName(hostInterface)
+	if err != nil {
+		return nil, err
+	}
+	list, err := netlink.NeighProxyList(eth0.Attrs().Index, netlink.FAMILY_V6)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, n := range list {
+		out = append(out, "neighbour proxy "+n.IP.String())
 	}
 	return out, nil
 }
