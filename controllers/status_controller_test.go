@@ -138,7 +138,7 @@ func (c *cluster) checkColumns(t *testing.T) {
 		}
 	}
 	want = [][]string{
-		{"NAME", "ID", "STATE", "MEMBERS", "BUCKETS", "STALLED", "AGE"},
+		{"NAME", "ID", "STATE", "MAINTENANCE", "MEMBERS", "BUCKETS", "STALLED", "AGE"},
 		{"status.node-a", "1", "Converged", "as", "DEFAULT", "1,2,3", "20", "False"},
 		{"status.node-b", "2", "Converged", "1,2,3", "20", "False"},
 		{"status.node-c", "3", "Converged", "1,2,3", "20", "EgressQueueStalled"},

@@ -76,7 +76,7 @@ func (c *vipCluster) hostColumns(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	want := []string{"NAME", "ID", "STATE", "MEMBERS", "BUCKETS", "STALLED", "AGE"}
+	want := []string{"NAME", "ID", "STATE", "MAINTENANCE", "MEMBERS", "BUCKETS", "STALLED", "AGE"}
 	if diff := cmp.Diff(want, hosts.columns); diff != "" {
 		return fmt.Errorf("kubectl get lbh has other columns (-want +got):\n%s", diff)
 	}
@@ -91,7 +91,7 @@ func (c *vipCluster) hostColumns(ctx context.Context) error {
 			state = "Converged as DEFAULT"
 		}
 		if err := sameRow(row, map[string]string{
-			"NAME": name, "ID": fmt.Sprint(i + 1), "STATE": state, "MEMBERS": "1,2,3", "BUCKETS": "20", "STALLED": "False",
+			"NAME": name, "ID": fmt.Sprint(i + 1), "STATE": state, "MAINTENANCE": "", "MEMBERS": "1,2,3", "BUCKETS": "20", "STALLED": "False",
 		}); err != nil {
 			return err
 		}
