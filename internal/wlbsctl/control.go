@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/internal/words"
 )
 
 // result is a host's answer to a control command, as -o json and yaml print it.
@@ -151,6 +152,9 @@ func answerVerb(v verb, drainTimeout time.Duration) answer {
 		if o.refused {
 			r.code = ExitRefused
 			return nil, r, nil
+		}
+		if why := words.Maintenance(s.host); why != "" && o.state == v1alpha1.HostStateStarted {
+			r.Message += "; the host stays " + why
 		}
 		c := &change{node: s.host.Spec.NodeName, state: o.state}
 		if v == verbDrainstop && o.state == v1alpha1.HostStateDrained && drainTimeout > 0 {

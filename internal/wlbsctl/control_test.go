@@ -210,3 +210,23 @@ func ownedBy(t *testing.T, c *v1alpha1.LoadBalancingCluster, manager string) str
 	}
 	return string(c.ManagedFields[at].FieldsV1.GetRawBytes())
 }
+
+// A host that is drained for its node's sake is not started by a command: the answer says why, and so does --wait.
+func TestStartOfAHostInMaintenance(t *testing.T) {
+	f := newFixture(t, "maintained", "10.80.21.100", 1)
+	f.setHost(1, func(h *v1alpha1.LoadBalancingHost) {
+		h.Spec.DesiredState = v1alpha1.HostStateDrained
+		h.Spec.Maintenance = &v1alpha1.HostMaintenance{Reason: v1alpha1.MaintenanceNodeExcluded}
+		h.Status.State = v1alpha1.HostStopped
+	})
+	const why = "drained because of its node: NodeExcluded"
+	stdout, _ := f.want(ExitOK, "start", "maintained:1")
+	if !strings.Contains(stdout, "cluster mode already started; the host stays "+why) {
+		t.Errorf("start says %q", stdout)
+	}
+	_, stderr := f.want(ExitTimeout, "start", "maintained:1", "--wait", "--timeout=5s")
+	if !strings.Contains(stderr, why) {
+		t.Errorf("start --wait says %q", stderr)
+	}
+	f.want(ExitOK, "query", "maintained:1") // it is as it should be
+}

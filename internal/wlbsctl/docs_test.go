@@ -63,7 +63,7 @@ func TestWLBSIsMapped(t *testing.T) {
 	if !found {
 		t.Fatal("docs/wlbs.md has no section of commands")
 	}
-	for _, name := range strings.Fields(registry) {
+	for name := range strings.FieldsSeq(registry) {
 		if !strings.Contains(parameters, name) {
 			t.Errorf("parameter %s is not in docs/wlbs.md", name)
 		}

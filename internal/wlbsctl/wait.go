@@ -150,6 +150,8 @@ func (a *app) pending(ctx context.Context, c *client, results []result, reached 
 		}
 		now := selected{cluster: r.host.cluster, host: host}
 		switch {
+		case !r.carried(host) && host.Spec.Maintenance != nil:
+			out = append(out, waiting{now, words.Maintenance(host)})
 		case !r.carried(host):
 			out = append(out, waiting{now, fmt.Sprintf("its object asks for %s, not yet for the command", host.Spec.EffectiveDesiredState())})
 		case !reached(now):
