@@ -16,6 +16,7 @@ const drainedLimit = 90 * time.Second
 
 // TestDrainedHostFinishesItsConnections drains a host under load, and starts it again.
 func TestDrainedHostFinishesItsConnections(t *testing.T) {
+	t.Parallel()
 	hostWorkload(t)
 	c := newCluster(t, "drained")
 	c.awaitConverged(t)

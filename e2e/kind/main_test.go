@@ -2,7 +2,8 @@
 
 // Package kind tests the operator on a kind cluster whose nodes and links are made
 // to fail. `make test-e2e` builds the cluster, puts the operator on it, and runs
-// the compiled tests where the cluster is (see hack/lab).
+// the compiled tests where the cluster is (see hack/lab). Tests that only use nodes run beside each other, after those that
+// make nodes, links or the operator fail, or compare nodes before and after.
 package kind
 
 import (

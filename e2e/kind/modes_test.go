@@ -14,6 +14,7 @@ import (
 func TestModes(t *testing.T) {
 	for _, mode := range []v1alpha1.Mode{v1alpha1.ModeUnicast, v1alpha1.ModeIGMPMulticast} {
 		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
 			hostWorkload(t)
 			c := newCluster(t, "mode-"+strings.ToLower(string(mode)), func(s *v1alpha1.LoadBalancingClusterSpec) { s.Mode = mode })
 			c.awaitConverged(t)

@@ -19,6 +19,7 @@ import (
 // TestServiceBehindVirtualIP reaches pods on their own network through kube-proxy: a Service whose load-balancer address is
 // the virtual IP, with externalTrafficPolicy Local. Each worker serves its share, and pods see the client's own address.
 func TestServiceBehindVirtualIP(t *testing.T) {
+	t.Parallel()
 	hostWorkload(t) // which makes the namespace
 	const servicePort = 8088
 	t.Cleanup(func() {

@@ -12,6 +12,7 @@ import (
 
 // TestTwoClustersSideBySide runs two clusters on the same nodes and the same interface, and removes one of them.
 func TestTwoClustersSideBySide(t *testing.T) {
+	t.Parallel()
 	hostWorkload(t)
 	one := newCluster(t, "one")
 	two := newCluster(t, "two")
@@ -37,6 +38,7 @@ func TestTwoClustersSideBySide(t *testing.T) {
 
 // TestOneVirtualIPForTwoClusters is a mistake that only the running system can see.
 func TestOneVirtualIPForTwoClusters(t *testing.T) {
+	t.Parallel()
 	one := newCluster(t, "first")
 	two := newCluster(t, "second", func(s *v1alpha1.LoadBalancingClusterSpec) { s.VirtualIPs = []string{one.vip.String()} })
 	for _, c := range []*vipCluster{one, two} {

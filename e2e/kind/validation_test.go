@@ -11,6 +11,7 @@ import (
 
 // TestInvalidObjectsAreRefused checks what people read in their terminal. All rules are tested in api/v1alpha1.
 func TestInvalidObjectsAreRefused(t *testing.T) {
+	t.Parallel()
 	e := env(t)
 	vip := e.nextVIP(t).String()
 	for _, tc := range []struct{ name, spec, message string }{
@@ -50,6 +51,7 @@ func mustBeRefused(t *testing.T, e *environment, spec, message string) {
 
 // TestVirtualIPIsImmutable changes what clients and routers know by its address.
 func TestVirtualIPIsImmutable(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, "immutable", selecting(testLabel, "nobody"))
 	_, err := kubectl(t.Context(), "", "patch", "lbc", c.name, "--type=merge", "-p", `{"spec":{"virtualIPs":["`+c.nextVIP(t).String()+`"]}}`)
 	if err == nil || !strings.Contains(err.Error(), "the primary virtual IP, the first of virtualIPs, is immutable") {

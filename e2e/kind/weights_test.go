@@ -12,6 +12,7 @@ import (
 
 // TestLoadWeightMovesShares gives one host twice the weight of the others, under load, and then none.
 func TestLoadWeightMovesShares(t *testing.T) {
+	t.Parallel()
 	hostWorkload(t)
 	c := newCluster(t, "weights")
 	c.awaitConverged(t)
