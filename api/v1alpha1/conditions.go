@@ -84,6 +84,8 @@ const (
 	ReasonDuplicateHostID = "DuplicateHostID"
 	// ReasonRulesDiffer: hosts hold different port rules.
 	ReasonRulesDiffer = "RulesDiffer"
+	// ReasonDuplicateHandlingPriority: hosts have one handling priority in a rule with filteringMode Single.
+	ReasonDuplicateHandlingPriority = "DuplicateHandlingPriority"
 	// ReasonConflict: hosts contradict each other in something else; the message has it.
 	ReasonConflict = "Conflict"
 )

@@ -101,11 +101,6 @@ func (h *HostConfig) EffectiveDesiredState() HostState {
 // EffectiveLoadWeight is the host's weight under FilteringModeMultiple, 0..100.
 func (r *HostRule) EffectiveLoadWeight() int32 { return valueOr(r.LoadWeight, DefaultLoadWeight) }
 
-// EffectiveHandlingPriority is the host's place under FilteringModeSingle, 1..32, lowest first.
-func (r *HostRule) EffectiveHandlingPriority(hostID int32) int32 {
-	return valueOr(r.HandlingPriority, hostID)
-}
-
 // EffectiveState is the state that the operator wants the rule to be in on the host.
 func (r *HostRule) EffectiveState() RuleState { return orDefault(r.State, RuleStateEnabled) }
 
@@ -114,7 +109,8 @@ func (s *LoadBalancingHostSpec) EffectiveDesiredState() HostState {
 	return orDefault(s.DesiredState, HostStateStarted)
 }
 
-// Rule returns the host's settings of the named rule with all their defaults filled in.
+// Rule returns the host's settings of the named rule with their defaults filled in. Handling priority has none: a host
+// without one comes after those with one.
 func (s *LoadBalancingHostSpec) Rule(name string) HostRule {
 	rule := HostRule{Name: name}
 	for i := range s.Rules {
@@ -122,8 +118,8 @@ func (s *LoadBalancingHostSpec) Rule(name string) HostRule {
 			rule = *s.Rules[i].DeepCopy()
 		}
 	}
-	weight, priority := rule.EffectiveLoadWeight(), rule.EffectiveHandlingPriority(s.HostID)
-	rule.LoadWeight, rule.HandlingPriority = &weight, &priority
+	weight := rule.EffectiveLoadWeight()
+	rule.LoadWeight = &weight
 	rule.State = rule.EffectiveState()
 	return rule
 }

@@ -87,9 +87,9 @@ func TestHostRule(t *testing.T) {
 		{Name: "http", LoadWeight: new(int32(0))}, {Name: "db", HandlingPriority: new(int32(2)), State: RuleStateDrained},
 	}}
 	for _, want := range []HostRule{
-		{Name: "http", LoadWeight: new(int32(0)), HandlingPriority: new(int32(7)), State: RuleStateEnabled},
+		{Name: "http", LoadWeight: new(int32(0)), State: RuleStateEnabled},
 		{Name: "db", LoadWeight: new(int32(50)), HandlingPriority: new(int32(2)), State: RuleStateDrained},
-		{Name: "other", LoadWeight: new(int32(50)), HandlingPriority: new(int32(7)), State: RuleStateEnabled},
+		{Name: "other", LoadWeight: new(int32(50)), State: RuleStateEnabled},
 	} {
 		if diff := cmp.Diff(want, spec.Rule(want.Name)); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)

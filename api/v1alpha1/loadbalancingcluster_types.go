@@ -200,7 +200,8 @@ type HostRule struct {
 	LoadWeight *int32 `json:"loadWeight,omitempty"`
 
 	// handlingPriority orders the hosts of a rule with filteringMode Single, 1 to 32: the member with the lowest number
-	// gets all of the rule's traffic, equal numbers go by host ID. Defaults to the host ID.
+	// gets all of the rule's traffic. Hosts without one come after those with one, by host ID. No two hosts may have the same:
+	// the second one stays out of the cluster.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=32
@@ -311,6 +312,7 @@ type Dataplane struct {
 // +kubebuilder:validation:XValidation:rule="(has(self.mode) ? self.mode : 'Multicast') == (has(oldSelf.mode) ? oldSelf.mode : 'Multicast')",message="mode is immutable because it gives the cluster MAC that clients and routers know: create another LoadBalancingCluster instead"
 // +kubebuilder:validation:XValidation:rule="self.virtualIPs[0] == oldSelf.virtualIPs[0]",message="the primary virtual IP, the first of virtualIPs, is immutable because it gives the cluster MAC that clients and routers know: append other virtual IPs, or create another LoadBalancingCluster"
 // +kubebuilder:validation:XValidation:rule="!has(self.portRules) || self.portRules.all(r, !has(r.virtualIP) || r.virtualIP in self.virtualIPs)",message="the virtualIP of a port rule must be one of virtualIPs, written as there: add it to virtualIPs or correct the rule"
+// +kubebuilder:validation:XValidation:rule="!has(self.hosts) || !has(self.portRules) || self.portRules.all(p, !has(p.filteringMode) || p.filteringMode != 'Single' || [self.hosts.map(h, has(h.rules) && h.rules.exists(r, r.name == p.name && has(r.handlingPriority)) ? h.rules.filter(r, r.name == p.name && has(r.handlingPriority))[0].handlingPriority : 0)].all(l, l.all(v, v == 0 || l.exists_one(w, w == v))))",message="hosts must not have the same handlingPriority in a rule with filteringMode Single: give each its own, or none"
 // +kubebuilder:validation:XValidation:rule="!has(self.hosts) || self.hosts.all(h, !has(h.rules) || h.rules.all(r, has(self.portRules) ? self.portRules.exists(p, p.name == r.name) : r.name == 'all'))",message="hosts[].rules[].name must be the name of a rule in portRules, or 'all' where portRules is unset: correct the name or add the rule"
 type LoadBalancingClusterSpec struct {
 	// mode selects the cluster MAC, the address that clients send to; w.x.y.z is the primary virtual IP:

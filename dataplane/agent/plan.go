@@ -141,7 +141,7 @@ func (p *plan) resolveRules(spec *v1alpha1.LoadBalancingClusterSpec, host *v1alp
 			mode:     placementMode(r.FilteringMode),
 			affinity: filterAffinity(r.Affinity),
 			weight:   uint32(*mine.LoadWeight),
-			priority: uint8(*mine.HandlingPriority),
+			priority: handlingOrder(mine.HandlingPriority, host.HostID),
 			state:    mine.State,
 		}
 	}
@@ -149,10 +149,19 @@ func (p *plan) resolveRules(spec *v1alpha1.LoadBalancingClusterSpec, host *v1alp
 		mode:     placement.Multiple,
 		affinity: filter.AffinitySingle,
 		weight:   uint32(v1alpha1.DefaultLoadWeight),
-		priority: uint8(host.HostID),
+		priority: handlingOrder(nil, host.HostID),
 		state:    v1alpha1.RuleStateEnabled,
 	}
 	return nil
+}
+
+// handlingOrder is a host's place in a Single rule as heartbeats carry it: 0..31 for the handling priorities 1..32, then hosts
+// without one by their IDs.
+func handlingOrder(priority *int32, hostID int32) uint8 {
+	if priority == nil {
+		return uint8(v1alpha1.MaxHosts + hostID - 1)
+	}
+	return uint8(*priority - 1)
 }
 
 func (p *plan) filterRule(r *v1alpha1.PortRule, slot int) (filter.Rule, error) {
@@ -246,7 +255,7 @@ func (p *plan) policy() convergence.Policy {
 	for _, slot := range p.usedSlots() {
 		s := &p.slots[slot]
 		policy.Slots[slot] = convergence.SlotPolicy{
-			Mode: s.mode, Digest: s.digest, Weight: s.weight, Priority: s.priority, State: heartbeatState(s.state),
+			Mode: s.mode, Digest: s.digest, Weight: s.weight, Priority: s.priority, State: heartbeatState(s.state), Name: p.slotName(slot),
 		}
 	}
 	return policy

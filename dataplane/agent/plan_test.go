@@ -52,9 +52,9 @@ func TestPlanFillsInWhatIsNotSaid(t *testing.T) {
 	}
 	policy := p.policy()
 	for slot, want := range map[int]convergence.SlotPolicy{
-		0:                  {Mode: placement.Multiple, Weight: 50, Priority: 2},
-		1:                  {Mode: placement.Single, Weight: 50, Priority: 2},
-		bucket.DefaultSlot: {Mode: placement.Multiple, Weight: 50, Priority: 2},
+		0:                  {Mode: placement.Multiple, Weight: 50, Priority: 33, Name: "http"},
+		1:                  {Mode: placement.Single, Weight: 50, Priority: 33, Name: "admin"},
+		bucket.DefaultSlot: {Mode: placement.Multiple, Weight: 50, Priority: 33, Name: "default"},
 	} {
 		got := policy.Slots[slot]
 		if got.Digest == 0 {
@@ -71,6 +71,22 @@ func TestPlanFillsInWhatIsNotSaid(t *testing.T) {
 	}
 	if table.Slots[0].Affinity != filter.AffinityNone || table.Slots[1].Filter != filter.ModeSingle {
 		t.Errorf("filter slots: %+v, %+v", table.Slots[0], table.Slots[1])
+	}
+}
+
+func TestHandlingPrioritiesGoBeforeHostIDs(t *testing.T) {
+	var order []uint8
+	for _, h := range []struct {
+		priority *int32
+		hostID   int32
+	}{{new(int32(1)), 32}, {new(int32(32)), 1}, {nil, 1}, {nil, 32}} {
+		p := mustPlan(t, desired(func(_ *v1alpha1.LoadBalancingClusterSpec, s *v1alpha1.LoadBalancingHostSpec) {
+			s.HostID, s.Rules = h.hostID, []v1alpha1.HostRule{{Name: "admin", HandlingPriority: h.priority}}
+		}))
+		order = append(order, p.policy().Slots[1].Priority)
+	}
+	if diff := cmp.Diff([]uint8{0, 31, 32, 63}, order); diff != "" { // what fits into a heartbeat's six bits
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

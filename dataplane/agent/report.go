@@ -186,6 +186,8 @@ func (r *reporter) consistency(view *convergence.View) (consistent bool, reason,
 		reason = v1alpha1.ReasonDuplicateHostID
 	case convergence.CauseNumberOfRules, convergence.CauseModifiedRules:
 		reason = v1alpha1.ReasonRulesDiffer
+	case convergence.CauseBadConfig:
+		reason = v1alpha1.ReasonDuplicateHandlingPriority
 	default:
 		reason = v1alpha1.ReasonConflict
 	}

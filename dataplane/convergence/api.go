@@ -55,9 +55,12 @@ type SlotPolicy struct {
 	// whose Digest and Mode are those of the policy before go on accepting while policies change; 0 never counts as equal.
 	Digest uint64
 	// Weight, Priority and State are this host's own: changes take effect by a round, without a new Digest.
-	Weight   uint32
+	Weight uint32
+	// Priority is the host's place in a Single slot, 0..63, the lowest first. No two hosts may have the same.
 	Priority uint8
 	State    heartbeat.RuleState
+	// Name is what people call the rule; for messages.
+	Name string
 }
 
 // Event is an input of Step.

@@ -101,32 +101,42 @@ func (m *Machine) policyConflict(a, b *heartbeat.Message) Conflict {
 	return c
 }
 
-// equalPriorities finds members with the same handling priority in a Single slot: the lower host ID goes first.
+// equalPriorities finds hosts that stay out because their handling priority in a Single slot is that of another (NLB's event 20).
 func (m *Machine) equalPriorities(out []Conflict) []Conflict {
-	if m.inForce == nil {
-		return out
+	for id := range each(m.mutual.With(m.s.HostID)) {
+		if loser := m.known(id); loser.Flags&heartbeat.Clashing != 0 {
+			out = m.clashesOf(loser, out)
+		}
 	}
-	for slot := range bucket.DefaultSlot {
-		if m.inForce.Slots[slot].Mode != placement.Single {
+	return out
+}
+
+// clashesOf finds the host that goes before one that stays out.
+func (m *Machine) clashesOf(loser *heartbeat.Message, out []Conflict) []Conflict {
+	for id := range each(m.mutual.With(m.s.HostID).Without(loser.HostID)) {
+		first := m.known(id)
+		if first.Flags&notMember != 0 {
 			continue
 		}
-		var holder [64]uint8
-		for id := range each(m.committed.view) {
-			msg := m.known(id)
-			if msg == nil || tablesDigest(msg) != m.inForce.Digest || msg.Rules[slot].State() != heartbeat.Enabled {
+		for i := range bucket.DefaultSlot {
+			rule := first.Rules[i]
+			if rule.Mode() != uint8(placement.Single) || rule.Of(heartbeat.Enabled) != loser.Rules[i].Of(heartbeat.Enabled) {
 				continue
 			}
-			prio := msg.Rules[slot].Priority()
-			if holder[prio] == 0 {
-				holder[prio] = id
-				continue
-			}
-			first := m.known(holder[prio])
-			out = append(out, Conflict{
-				Reason: CauseBadConfig, Hosts: [2]uint8{first.HostID, id}, Keys: [2]uint32{first.HostKey, msg.HostKey},
-				Message: fmt.Sprintf("hosts %d and %d have handling priority %d in the rule of slot %d: the lower host ID goes first", first.HostID, id, prio, slot),
+			return append(out, Conflict{
+				Reason: CauseBadConfig, Hosts: [2]uint8{first.HostID, loser.HostID}, Keys: [2]uint32{first.HostKey, loser.HostKey},
+				Message: fmt.Sprintf("host %s failed to converge due to port rules with a duplicate single host priority: %d in %s is that of host %s, which goes on",
+					m.label(loser), rule.Priority()+1, m.slotName(i), m.label(first)),
 			})
 		}
 	}
 	return out
+}
+
+// slotName is what people call the rule of a slot.
+func (m *Machine) slotName(slot int) string {
+	if m.tables == nil || m.tables.Slots[slot].Name == "" {
+		return fmt.Sprintf("the rule of slot %d", slot)
+	}
+	return fmt.Sprintf("rule %q", m.tables.Slots[slot].Name)
 }

@@ -108,14 +108,19 @@ func (m *Machine) due(mine bool) Cause {
 	return m.laggards()
 }
 
-// lossCause tells a leave from a loss.
+// lossCause tells a leave, and a host that stays out for its config, from a loss.
 func (m *Machine) lossCause(gone heartbeat.Set) Cause {
+	cause := CauseMemberLeft
 	for id := range each(gone) {
-		if msg := m.peers[id].msg; msg == nil || msg.Flags&(heartbeat.Leaving|heartbeat.Left) == 0 {
+		msg := m.peers[id].msg
+		switch {
+		case msg == nil || msg.Flags&(heartbeat.Leaving|heartbeat.Left|heartbeat.Clashing) == 0:
 			return CauseMemberLost
+		case msg.Flags&heartbeat.Clashing != 0:
+			cause = CauseBadConfig
 		}
 	}
-	return CauseMemberLeft
+	return cause
 }
 
 // configCause tells a restarted member from changed parameters.

@@ -88,6 +88,7 @@ type Machine struct {
 	suspended   bool // gave up its buckets to live peers
 	conflicted  bool // another host with this ID is established
 	unplugged   bool // the interface has no carrier
+	clashing    bool // another host with one of this one's handling priorities goes before it
 	startedAt   time.Duration
 	listenUntil time.Duration
 	leavingAt   time.Duration
@@ -217,8 +218,12 @@ func (m *Machine) member() bool { return m.desired == Started || m.desired == Dr
 // leaving reports whether the host still has to hand over.
 func (m *Machine) leaving() bool { return !m.member() && !m.left }
 
-// noticeOversleep gives up the host's buckets if it was silent for so long that peers may have taken them over.
+// noticeOversleep gives up the host's buckets if it was silent for so long that peers may have taken them over. One that serves
+// nothing and wakes late only reads what came meanwhile before it may start alone.
 func (m *Machine) noticeOversleep() {
+	if late := m.period / 2; !m.left && !m.serving && m.now-late > m.wake {
+		m.listenUntil = max(m.listenUntil, m.now+late)
+	}
 	if m.left || !m.hasSent || m.now < m.leaseEnd() {
 		return
 	}
@@ -269,11 +274,7 @@ func (m *Machine) evaluate() {
 	for range 4 {
 		m.heedRival()
 		m.meet()
-		m.leader = m.findLeader()
-		if m.stance == following && m.pending.id.Leader != m.leader {
-			m.stance = aside // not promised anything yet that somebody could rely on
-		}
-		m.chooseTables()
+		m.elect()
 		m.compose()
 		moved := m.yield()
 		if m.leader == m.s.HostID {

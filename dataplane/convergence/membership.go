@@ -7,7 +7,7 @@ import (
 )
 
 // notMember are the flags of hosts that take part in no round as members.
-const notMember = heartbeat.Leaving | heartbeat.Left | heartbeat.Conflicted
+const notMember = heartbeat.Leaving | heartbeat.Left | heartbeat.Conflicted | heartbeat.Clashing
 
 // findLeader returns the host that this one follows: the lowest ID that says it leads, hears this host and can work with it;
 // itself if it is that; 0 if there is none.
@@ -48,7 +48,7 @@ func (m *Machine) admissible(msg *heartbeat.Message) bool {
 // canLead reports whether this host may lead if it has the lowest ID. A host that serves nothing stands back while
 // it hears a group with a lower leader, or one whose policy it does not hold.
 func (m *Machine) canLead() bool {
-	if !m.member() || m.conflicted || m.offered == nil {
+	if !m.member() || m.conflicted || m.clashing || m.offered == nil {
 		return false
 	}
 	if m.serving {
@@ -100,13 +100,20 @@ func (m *Machine) prospect(p *peer) bool {
 }
 
 // bystanders returns the peers that are heard, could be members by their state and policy, and are not in view: some link is
-// missing or not known yet, or they have not noticed yet that their leader is gone.
+// missing or not known yet, or they have not noticed yet that their leader is gone. For a joiner that is about to lead they include
+// the members of the group it joins that it has not heard yet: it must not put them out of service.
 func (m *Machine) bystanders(view heartbeat.Set, policy uint64) heartbeat.Set {
 	var out heartbeat.Set
 	for id := range each(m.live &^ view) {
 		if p := &m.peers[id]; m.prospect(p) && holds(p.msg, policy) {
 			out = out.With(id)
 		}
+	}
+	if m.serving {
+		return out
+	}
+	for id := range each(m.servingPeers() & view) {
+		out |= m.peers[id].msg.View &^ m.live &^ view
 	}
 	return out
 }

@@ -103,6 +103,7 @@ func (m *Machine) flags() heartbeat.Flags {
 	set(m.leaving(), heartbeat.Leaving)
 	set(m.left, heartbeat.Left)
 	set(m.conflicted, heartbeat.Conflicted)
+	set(m.clashing, heartbeat.Clashing)
 	set(m.tables != nil && m.tables.Digest != digestOf(m.inForce), heartbeat.TablesOffered)
 	set(m.desired == Drained, heartbeat.Draining)
 	set(m.traffic.Evict, heartbeat.Evict)

@@ -121,7 +121,7 @@ func (m *Machine) state() State {
 		return StateLeaving
 	case m.unplugged:
 		return StateDisconnected
-	case m.conflicted:
+	case m.conflicted, m.clashing:
 		return StateConverging
 	case m.suspended || m.stance == yielded && !m.serving && m.anyServing(m.mutual):
 		return StateExcluded
@@ -146,6 +146,12 @@ func (r *reporter) update(m *Machine) {
 		r.begin(m, m.reason())
 	}
 	r.updateConflicts(m)
+	for _, c := range r.conflicts {
+		if r.converging && c.Keys[1] == m.s.HostKey {
+			r.cause = c.Reason // for as long as it lasts, whatever began it
+			break
+		}
+	}
 	v := View{
 		State: state, Members: m.mutual.With(m.s.HostID), Committed: m.committed.view, Heard: m.live,
 		Default: m.defaultHost(), Epoch: m.committed.id.Number, Leader: m.leader,
@@ -185,6 +191,8 @@ func (m *Machine) reason() Cause {
 	switch {
 	case m.conflicted:
 		return CauseDuplicateHostID
+	case m.clashing:
+		return CauseBadConfig
 	case m.stance == following || m.stance == acked:
 		return m.pending.cause
 	case m.committed.id.IsZero():

@@ -28,7 +28,7 @@ func (m *Machine) yield() bool {
 	}
 	if m.serving {
 		m.suspended = true
-		if !m.leaving() {
+		if !m.leaving() && !m.clashing {
 			m.report.transition(TransitionExcluded, m.s.HostID, "makes way for %s under leader %d, who converge without this host",
 				list(m.peers[best].msg.RoundView), m.peers[best].msg.Round.Leader)
 		}
@@ -58,7 +58,7 @@ func (m *Machine) yieldsTo(msg *heartbeat.Message) bool {
 	if m.knobs.neverYield {
 		return false
 	}
-	if m.leaving() {
+	if m.leaving() || m.clashing {
 		return true
 	}
 	if (m.stance == following || m.stance == acked) && msg.Round.Leader > m.promise.Leader {

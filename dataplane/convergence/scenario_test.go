@@ -134,6 +134,25 @@ func TestJoin(t *testing.T) {
 	}
 }
 
+// A joiner with the lowest ID leads at once, but it hears all members before it proposes: none has to make way for it.
+func TestJoinAsLeader(t *testing.T) {
+	for seed := range uint64(100) {
+		s := newSimulation(seed, 4)
+		s.maxDelay = 20 * time.Millisecond
+		for _, h := range s.hosts[1:] {
+			s.start(h)
+		}
+		s.run(2 * s.timeout())
+		var trace strings.Builder
+		s.trace = &trace
+		s.start(s.hosts[0])
+		s.settle(t)
+		if strings.Contains(trace.String(), string(TransitionExcluded)) {
+			t.Fatalf("seed %d: a member was excluded:\n%s", seed, trace.String())
+		}
+	}
+}
+
 // settleBut waits until a host is lost and the others have converged without it.
 func (s *simulation) settleBut(t *testing.T, gone *simHost) {
 	t.Helper()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
@@ -142,8 +143,8 @@ func newSimulation(seed uint64, hosts int) *simulation {
 		s.hosts = append(s.hosts, &simHost{
 			index: i, id: uint8(i + 1), key: uint32(1000 + i), rate: 1, policy: testPolicy(1), desired: Started, heard: make([]hearing, hosts),
 			clusterIP: [4]byte{192, 0, 2, 1}, clusterKey: 7,
-			offset: time.Duration(s.rng.Int64N(int64(time.Hour))),
 		})
+		s.hosts[i].policy.Slots[1].Priority = uint8(i)
 	}
 	return s
 }
@@ -507,7 +508,7 @@ func (s *simulation) checkSettled() {
 		if h.view.State != StateConverged && h.view.State != StateDraining {
 			s.fail("S2: host %d is %v", h.id, h.view.State)
 		}
-		if h.view.Epoch != members[0].view.Epoch || h.view.Committed != want || h.view.Members != want {
+		if h.view.Epoch != members[0].view.Epoch || h.view.Committed != want || h.view.Members&want != want {
 			s.fail("S2: host %d is at epoch %d with %s of %s and committed %s, host %d at epoch %d", h.id, h.view.Epoch, list(h.view.Members), list(want), list(h.view.Committed), members[0].id, members[0].view.Epoch)
 		}
 		if h.filter.Policy != h.policy.Digest {
@@ -519,10 +520,11 @@ func (s *simulation) checkSettled() {
 	}
 }
 
-// expectedMembers returns the hosts that should be members, and checks that of hosts with one ID all but one stay out.
+// expectedMembers returns the hosts that should be members, and checks that of hosts with one ID, or with one handling priority, all
+// but one stay out.
 func (s *simulation) expectedMembers() []*simHost {
-	var members []*simHost
-	owner := map[uint8]*simHost{}
+	var members, clashing []*simHost
+	owner, first := map[uint8]*simHost{}, map[uint8]*simHost{}
 	for _, h := range s.hosts {
 		if h.m == nil || h.desired != Started && h.desired != Drained {
 			continue
@@ -533,11 +535,28 @@ func (s *simulation) expectedMembers() []*simHost {
 			}
 			continue
 		}
+		if h.m.clashing {
+			clashing = append(clashing, h)
+			continue
+		}
 		if o := owner[h.id]; o != nil {
 			s.fail("hosts with keys %d and %d both use ID %d", o.key, h.key, h.id)
 		}
-		owner[h.id] = h
+		priority := h.policy.Slots[1].Priority
+		if o := first[priority]; o != nil {
+			s.fail("hosts %d and %d both have handling priority %d", o.id, h.id, priority)
+		}
+		owner[h.id], first[priority] = h, h
 		members = append(members, h)
+	}
+	for _, h := range clashing {
+		o := first[h.policy.Slots[1].Priority]
+		named := func(c Conflict) bool {
+			return o != nil && c.Reason == CauseBadConfig && c.Hosts == [2]uint8{o.id, h.id}
+		}
+		if !slices.ContainsFunc(h.view.Conflicts, named) || h.filter.Accept != (bucket.Table{}) || h.view.State != StateConverging {
+			s.fail("host %d has the handling priority of %+v, is %v and accepts %v: %v", h.id, o, h.view.State, h.filter.Accept[0], h.view.Conflicts)
+		}
 	}
 	return members
 }

@@ -84,7 +84,7 @@ const (
 )
 
 // Rule is the "port rule configuration" word of one slot:
-// bits 31-30 mode, 29-28 state, 27-22 handling priority, 21-0 the low bits of the slot's digest.
+// bits 31-30 mode, 29-28 state, 27-22 handling priority, 21-0 the low bits of the slot's digest. The lowest priority goes first.
 type Rule uint32
 
 // NewRule packs a rule word. mode is 0..3, priority 0..63.
@@ -97,6 +97,9 @@ func (r Rule) Mode() uint8 { return uint8(r >> 30) }
 
 // State returns the state of the rule on the sender.
 func (r Rule) State() RuleState { return RuleState(r >> 28 & 3) }
+
+// Of returns the word with another state.
+func (r Rule) Of(state RuleState) Rule { return r&^(3<<28) | Rule(state&3)<<28 }
 
 // Priority returns the handling priority of the sender.
 func (r Rule) Priority() uint8 { return uint8(r >> 22 & 63) }
@@ -163,6 +166,8 @@ const (
 	Draining
 	// Evict: the sender is stalled and asks to be given nothing.
 	Evict
+	// Clashing: the handling priority of the sender is that of a member, or of another host that goes before it.
+	Clashing
 )
 
 // Extension is what kube-wlbs carries in the reserved words. Its last 16 bytes on the wire are the authentication code.

@@ -48,7 +48,8 @@ type Member struct {
 	ID uint8
 	// Weight is the host's share relative to the other members' weights; 0 gives nothing. The default slot ignores it.
 	Weight uint32
-	// Priority is the handling priority of a Single slot, 1 the best. Equal ones go by host ID.
+	// Priority is the place in a Single slot, the lowest first. Hosts with equal ones do not stay members together: until one is
+	// out, the lower host ID goes first.
 	Priority uint8
 	// Eligible is false while the host is drained or the rule is disabled or drained on it.
 	Eligible bool

@@ -81,22 +81,50 @@ func TestContradictions(t *testing.T) {
 	}
 }
 
-// Equal handling priorities are settled by the host ID, as the API says, and named.
+// A host whose handling priority is that of a member stays out, and both are named (NLB's event 20); so does the one with the
+// higher ID when members come to have the same. The others serve on without a failed connection.
 func TestDuplicateHandlingPriority(t *testing.T) {
-	r := startRig(t, 2, func(c *wlbsv1alpha1.LoadBalancingCluster) {
+	r := newRig(t, 3, func(c *wlbsv1alpha1.LoadBalancingCluster) {
 		c.Spec.PortRules[0].FilteringMode, c.Spec.PortRules[0].Affinity = wlbsv1alpha1.FilteringModeSingle, ""
-		for i := range c.Spec.Hosts {
-			c.Spec.Hosts[i].Rules = []wlbsv1alpha1.HostRule{{Name: "http", HandlingPriority: new(int32(7))}}
-		}
 	})
-	for _, h := range r.Hosts {
-		m := h.says(t, wlbsv1alpha1.ConditionConfigConsistent, metav1.ConditionFalse, wlbsv1alpha1.ReasonConflict)
-		if !strings.Contains(m, "hosts 1 and 2 have handling priority 7") {
-			t.Errorf("%s: %q", h.Name, m)
+	r.useAgent(t)
+	prioritized := func(priorities ...int32) func(*wlbsv1alpha1.LoadBalancingCluster) {
+		return func(c *wlbsv1alpha1.LoadBalancingCluster) {
+			for i := range priorities {
+				c.Spec.Hosts[i].Rules = []wlbsv1alpha1.HostRule{{Name: "http", HandlingPriority: &priorities[i]}}
+			}
 		}
 	}
-	if got := r.shares(t, Load{Target: vipPort(HTTPPort), Clients: 60}); got["node-a"] != 100 {
-		t.Errorf("answers: %v, want node-a's", got)
+	newcomer := r.Hosts[0] // that its ID is the lowest does not help
+	must(t, newcomer.Misconfigure(prioritized(7, 9, 7)))
+	for _, h := range r.Hosts[1:] {
+		must(t, h.Misconfigure(prioritized(1, 9, 7)))
+		must(t, h.Start())
+	}
+	r.converged(t, r.Hosts[1:]...)
+	run := probing(t, r)
+	must(t, newcomer.Start())
+	disputed := func(words ...string) {
+		t.Helper()
+		words = append(words, "failed to converge due to port rules with a duplicate single host priority", `rule "http"`)
+		for _, h := range r.Hosts {
+			t.Log(h.says(t, wlbsv1alpha1.ConditionConfigConsistent, metav1.ConditionFalse, wlbsv1alpha1.ReasonDuplicateHandlingPriority, words...))
+		}
+	}
+	disputed("host 1 (node-a) failed", "host 3 (node-c)", "7")
+	newcomer.says(t, wlbsv1alpha1.ConditionConverged, metav1.ConditionFalse, wlbsv1alpha1.ReasonConverging)
+	r.converged(t, r.Hosts[1:]...)
+
+	must(t, newcomer.Misconfigure(prioritized(11, 9, 7))) // which is mended
+	r.converged(t, r.Hosts...)
+
+	must(t, newcomer.Misconfigure(prioritized(9, 9, 7))) // and broken again: this time host 2 has to go
+	disputed("host 2 (node-b) failed", "host 1 (node-a)", "9")
+	r.converged(t, newcomer, r.Hosts[2])
+	report := stop(t, run)
+	none(t, report.Failed(), len(report.Attempts))
+	if got := report.ByHost(); got["node-c"] != len(report.Attempts) {
+		t.Errorf("answers: %v, want node-c's", got)
 	}
 }
 

@@ -125,7 +125,10 @@ func priorityWords(r *v1alpha1.PortRule, settings *v1alpha1.HostRule) string {
 	if r.FilteringMode != v1alpha1.FilteringModeSingle {
 		return ""
 	}
-	return strconv.Itoa(int(valueOf(settings.HandlingPriority)))
+	if settings.HandlingPriority == nil {
+		return "Dfl" // after those that have one, by host ID
+	}
+	return strconv.Itoa(int(*settings.HandlingPriority))
 }
 
 // loadWords is "Eql" for a host that shares equally, as WLBS printed it, else its weight.
