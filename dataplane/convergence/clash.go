@@ -14,6 +14,9 @@ func (m *Machine) elect() {
 	if clashing := m.clashes(); clashing != m.clashing {
 		m.clashing = clashing
 		m.follower()
+		if clashing && m.promise.Leader == m.s.HostID && (m.stance == following || m.stance == acked) {
+			m.stance = aside // nobody commits a round before its leader
+		}
 	}
 }
 

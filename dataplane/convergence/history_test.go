@@ -48,8 +48,17 @@ func history(seed uint64, k knobs) *simulation {
 			s.setOwnPart(h)
 		}
 		s.at(time.Duration(s.rng.Int64N(int64(time.Second))), func() { s.start(h) })
+		s.sweeps(h, time.Duration(s.rng.Int64N(int64(time.Second))))
 	}
 	return s
+}
+
+// sweeps has a host look for its connections every second.
+func (s *simulation) sweeps(h *simHost, at time.Duration) {
+	s.at(at, func() {
+		s.sweep(h)
+		s.sweeps(h, s.now+time.Second)
+	})
 }
 
 // setOwnPart gives a host other weights and states.

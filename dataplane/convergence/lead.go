@@ -137,6 +137,9 @@ func (m *Machine) configCause() Cause {
 // buckets for a round that nobody leads any more, need a new round at once, those that
 // may only not have heard of it after a while.
 func (m *Machine) laggards() Cause {
+	if m.stance == acked { // a round of a leader that is gone, or leads no more
+		return CauseUnknown
+	}
 	l, lagging := &m.lead, false
 	for id := range each(m.committed.view.Without(m.s.HostID)) {
 		msg := m.peers[id].msg

@@ -186,6 +186,7 @@ func (m *Machine) fillIn(out *Output) {
 	out.LeaseChanged = lease != d.LeaseUntil
 	d.LeaseUntil = lease
 	m.decision = d
+	m.idle = without(&m.idle, &d.Accept)
 	out.Wake, out.Decision = m.wake, d
 	out.View, out.ViewChanged = m.report.view, m.report.take()
 	out.Transitions = m.report.drain()
@@ -298,5 +299,14 @@ func future(now time.Duration, times ...time.Duration) time.Duration {
 	return out
 }
 
-// setIdle takes the buckets without tracked connections.
-func (m *Machine) setIdle(t bucket.Table) { m.idle = t }
+// setIdle takes the buckets without tracked connections. In those that the filter accepted meanwhile there may be new ones: they are
+// idle only after a look that began when they were accepted no more, whatever took them away.
+func (m *Machine) setIdle(t bucket.Table) { m.idle = without(&t, &m.decision.Accept) }
+
+func without(t, accepted *bucket.Table) bucket.Table {
+	var out bucket.Table
+	for i := range out {
+		out[i] = t[i].Minus(accepted[i])
+	}
+	return out
+}

@@ -140,8 +140,6 @@ func (m *Machine) roundPolicy() *Policy {
 func (m *Machine) restrict(own *bucket.Table, policy *Policy) {
 	keep := m.carriesOver(&m.accept, policy)
 	for i := range keep {
-		released := m.accept[i].Minus(keep[i] & own[i])
-		m.idle[i] = m.idle[i].Minus(released)
 		m.accept[i] = keep[i] & own[i]
 	}
 }

@@ -585,6 +585,9 @@ func TestBusy(t *testing.T) {
 	if b.filter.Busy[0] != b.filter.Accept[0] || b.filter.Accept[0].Len() != 30 {
 		t.Errorf("before host 1 tells: busy %v of %v", b.filter.Busy[0], b.filter.Accept[0])
 	}
+	for i := range a.conns {
+		a.conns[i] = a.filter.Accept[i] | 1<<59
+	}
 	s2.step(a, Idle{Table: idle})
 	s2.run(s2.now + s2.timeout())
 	if b.filter.Busy[0] != 1<<59 {

@@ -58,6 +58,7 @@ type simHost struct {
 	filter     Decision
 	filterRule Policy
 	hasFilter  bool
+	conns      bucket.Table // buckets in which there may be connections
 	view       *View
 	heard      []hearing // by index of the sender
 	sent       uint64    // sequence of the last heartbeat
@@ -251,7 +252,9 @@ func (s *simulation) stop(h *simHost, node bool) {
 		h.silentAt = s.now
 	}
 	h.m, h.frozen, h.inbox = nil, false, nil
-	h.hasFilter = h.hasFilter && !node
+	if h.hasFilter = h.hasFilter && !node; node {
+		h.conns = bucket.Table{}
+	}
 }
 
 // restart replaces the agent of a host, that asks its peers for patience before.
@@ -289,6 +292,20 @@ func (s *simulation) restart(h *simHost, hold, after time.Duration) {
 	})
 }
 
+// sweep looks for a host's connections: some that it had are over, and those of this moment may be anywhere it accepts.
+func (s *simulation) sweep(h *simHost) {
+	if h.m == nil || h.frozen {
+		return
+	}
+	var idle bucket.Table
+	for i := range h.conns {
+		h.conns[i] &= bucket.Map(s.rng.Uint64())
+		idle[i] = bucket.All.Minus(h.conns[i])
+		h.conns[i] |= h.filter.Accept[i]
+	}
+	s.step(h, Idle{Table: idle})
+}
+
 func (s *simulation) freeze(h *simHost, d time.Duration) {
 	if h.m == nil || h.frozen {
 		return
@@ -323,6 +340,9 @@ func (s *simulation) step(h *simHost, events ...Event) {
 	out := h.m.Step(h.local(s.now), events...)
 	lease := h.filter.LeaseUntil
 	h.filter, h.hasFilter, h.view, h.left = out.Decision, true, out.View, out.Left
+	for i := range h.conns {
+		h.conns[i] |= h.filter.Accept[i]
+	}
 	unsent := out.Send != nil && h.deadTX
 	if unsent && out.Decision.LeaseUntil != 0 { // what was not sent renews nothing
 		h.filter.LeaseUntil = min(h.filter.LeaseUntil, lease)
@@ -428,6 +448,17 @@ func (s *simulation) accepts(h *simHost, class uint64) bucket.Map {
 	return h.filter.Accept[slotOf(&h.filterRule, class)]
 }
 
+// resets returns the buckets of which h accepts packets of any connection although o, which did not leave and whose last word h has, may
+// have some: h would answer those with a reset.
+func (s *simulation) resets(h, o *simHost, class uint64) bucket.Map {
+	r := h.heard[o.index]
+	if o.m == nil || o.left || o.twin || h.filter.Policy != o.filter.Policy || r.incarnation != o.incarnation || r.sequence != o.m.sequence {
+		return 0
+	}
+	slot := slotOf(&h.filterRule, class)
+	return (s.accepts(h, class) & o.conns[slot]).Minus(h.filter.Busy[slot])
+}
+
 // fenced reports whether o's agent is silent and its lease must have ended before h may take over from it: they heard each other,
 // and h has the last heartbeat that o sent.
 func (s *simulation) fenced(h, o *simHost) bool {
@@ -458,6 +489,13 @@ func (s *simulation) check(h *simHost, out *Output) {
 			s.outcome = s.outcome.add(uint64(out.Decision.Accept[i]))
 		}
 	}
+	if out.Send != nil {
+		for i, idle := range out.Send.Idle {
+			if lost := idle & h.conns[i]; lost != 0 {
+				s.fail("S7: host %d (%d) calls buckets %v of slot %d idle, in which it may have connections", h.id, h.key, lost, i)
+			}
+		}
+	}
 	if h.filter.LeaseUntil == 0 {
 		return
 	}
@@ -470,6 +508,9 @@ func (s *simulation) check(h *simHost, out *Output) {
 			a := s.accepts(h, class)
 			if a == 0 {
 				continue
+			}
+			if lost := s.resets(h, o, class); mutual && lost != 0 {
+				s.fail("S7: host %d (%d) takes buckets %v of packets of class %d for its own alone, host %d (%d) may have connections in them", h.id, h.key, lost, class, o.id, o.key)
 			}
 			if b := s.accepts(o, class); a&b != 0 {
 				s.fail("S1: hosts %d (%d) and %d (%d) hear each other and both accept buckets %v of packets of class %d", h.id, h.key, o.id, o.key, a&b, class)
