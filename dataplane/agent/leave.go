@@ -82,11 +82,9 @@ func (m *member) finish(ctx context.Context) error {
 	if err := m.stepUntil(ctx, leaveTimeout, released); err != nil {
 		return err
 	}
-	m.sampler.nextSweep = 0
-	if err := m.sample(ctx); err != nil {
-		return err
-	}
-	return m.stepUntil(ctx, linger, m.idle)
+	since := filter.Now()
+	m.sampler.sweepSoon(since)
+	return m.stepUntil(ctx, linger, func() bool { return m.sampler.sweptAt > since && m.idle() })
 }
 
 // idle reports whether no connection was left at the last look.

@@ -302,6 +302,7 @@ func (m *member) apply(ctx context.Context, d *convergence.Decision) error {
 	if err := m.node.filter.Apply(table); err != nil {
 		return fmt.Errorf("filter: %w", err)
 	}
+	m.sampler.applied(filter.Now())
 	if err := m.node.setVIPs(ctx, p.vips); err != nil {
 		return fmt.Errorf("virtual IPs: %w", err)
 	}

@@ -18,6 +18,8 @@ const (
 	sweepInterval = time.Second
 	// sweepShare bounds the share of time that sweeps of a large table take: 1/sweepShare.
 	sweepShare = 50
+	// underWay is how long a frame that was let in may be on its way to the program that tracks its connection.
+	underWay = 100 * time.Millisecond
 )
 
 // sampler reads what the node counts.
@@ -25,8 +27,16 @@ type sampler struct {
 	ifindex     int
 	filter      *filter.Filter
 	nextSweep   time.Duration
+	sweptAt     time.Duration // when the last sweep began
 	connections filter.Connections
 }
+
+// applied keeps sweeps away from the moment after the filter was given another table: a bucket that it lets nothing new into any
+// more is idle only when what it let in before is tracked.
+func (r *sampler) applied(now time.Duration) { r.nextSweep = max(r.nextSweep, now+underWay) }
+
+// sweepSoon asks for a sweep as soon as it can tell what the filter let in before now.
+func (r *sampler) sweepSoon(now time.Duration) { r.nextSweep = now + underWay }
 
 // sample is what a host counts at one moment.
 type sample struct {
@@ -57,6 +67,7 @@ func (r *sampler) read(out *convergence.Output) (sample, error) {
 		if r.connections, err = r.filter.Connections(now); err != nil {
 			return sample{}, fmt.Errorf("tracked connections: %w", err)
 		}
+		r.sweptAt = now
 		r.nextSweep = now + max(sweepInterval, sweepShare*(filter.Now()-now))
 	}
 	s.connections = r.connections

@@ -196,11 +196,12 @@ func (m *Machine) settled() bool {
 }
 
 // outrun reports whether the pending round has become hopeless and needs a higher number: somebody has promised himself to a later
-// one, a member gave it up, or took part in another round of the same number, by another host with this ID.
+// one, be it of the same number under a higher leader, a member gave it up, or took part in another round of the same number, by another host with this ID.
 func (m *Machine) outrun() bool {
 	hopeless := m.highest > m.promise.Number
 	for id := range each(m.live) {
 		msg := m.peers[id].msg
+		hopeless = hopeless || msg.Round.After(m.promise)
 		if msg.Round != m.promise || msg.Committed == m.promise {
 			continue
 		}

@@ -3,6 +3,7 @@
 package rig
 
 import (
+	"flag"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -10,6 +11,9 @@ import (
 
 	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
+
+// cycles are few in a run of all tests.
+var cycles = flag.Int("rig.cycles", 3, "how often TestLeaderComesAndGoesUnderLoad has a host leave and return")
 
 // probing is many clients that keep connecting: what they see is what a change of the cluster costs. They are
 // as patient as a browser is, so that a machine short of processors fails no test.
@@ -157,6 +161,26 @@ func TestLeaveAndJoinLoseNoConnection(t *testing.T) {
 	if got := report.ByHost(); len(got) != 3 {
 		t.Errorf("answers by host: %v, want all three", got)
 	}
+	t.Logf("%d of %d attempts had to send their SYN again", report.Resent(), len(report.Attempts))
+}
+
+// The host with the lowest ID leaves and returns again and again under many connections: it leads as soon as it is back, the buckets
+// move twice each time, and no connection that was just accepted is lost.
+func TestLeaderComesAndGoesUnderLoad(t *testing.T) {
+	r := startRig(t, 3, nil)
+	run, err := r.StartLoad(Load{Target: vipPort(HTTPPort), Clients: 120, Interval: 100 * time.Millisecond, Timeout: 10 * time.Second, Limit: 5 * time.Minute})
+	must(t, err)
+	lapse(t, 500*time.Millisecond)
+	for range *cycles {
+		must(t, r.Hosts[0].Stop())
+		r.converged(t, r.Hosts[1:]...)
+		lapse(t, 200*time.Millisecond)
+		must(t, r.Hosts[0].Start())
+		r.converged(t, r.Hosts...)
+		lapse(t, 700*time.Millisecond)
+	}
+	report := stop(t, run)
+	none(t, report.Failed(), len(report.Attempts))
 	t.Logf("%d of %d attempts had to send their SYN again", report.Resent(), len(report.Attempts))
 }
 
