@@ -263,6 +263,9 @@ func (m *Machine) release() {
 // evaluate lets the state follow from what is known, until nothing changes any more.
 func (m *Machine) evaluate() {
 	m.expire()
+	if m.left || m.unplugged {
+		m.clashing = false
+	}
 	if m.left {
 		m.settleLeft()
 		return
