@@ -8,6 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -77,6 +80,14 @@ func TestAgentAccess(t *testing.T) {
 			watch.Stop()
 		}
 	})
+	t.Run("sees whether its pod was deleted and another follows", func(t *testing.T) {
+		if err := agent.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "wlbs-agent-access-x7k2p"}, &corev1.Pod{}); !apierrors.IsNotFound(err) {
+			t.Error(err)
+		}
+		if err := agent.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "wlbs-agent-access"}, &appsv1.DaemonSet{}); err != nil {
+			t.Error(err)
+		}
+	})
 	refused := func(name, want string, do func() error) {
 		t.Run("does not "+name, func(t *testing.T) {
 			if err := do(); err == nil || !strings.Contains(err.Error(), want) {
@@ -84,6 +95,13 @@ func TestAgentAccess(t *testing.T) {
 			}
 		})
 	}
+	refused("read another namespace's pods", "forbidden", func() error {
+		return agent.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: "pod"}, &corev1.Pod{})
+	})
+	refused("list pods", "forbidden", func() error { return agent.List(t.Context(), &corev1.PodList{}, client.InNamespace(namespace)) })
+	refused("read another DaemonSet", "forbidden", func() error {
+		return agent.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "wlbs-agent-other"}, &appsv1.DaemonSet{})
+	})
 	refused("list all hosts", "forbidden", func() error { return agent.List(t.Context(), &v1alpha1.LoadBalancingHostList{}) })
 	refused("write a host of another cluster", "forbidden", func() error {
 		return agent.Status().Patch(t.Context(), hostNamed("other.node-a"), status)

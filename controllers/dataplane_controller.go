@@ -21,6 +21,7 @@ import (
 // +kubebuilder:rbac:groups="",namespace=kube-wlbs-system,resources=pods,verbs=get;list;watch;delete
 // +kubebuilder:rbac:groups="",namespace=kube-wlbs-system,resources=serviceaccounts,verbs=get;list;watch;create;update;patch;delete
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=clusterroles;clusterrolebindings,verbs=get;list;watch;create;update;patch;delete
+// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,namespace=kube-wlbs-system,resources=roles;rolebindings,verbs=get;list;watch;create;update;patch;delete
 
 // DataplaneReconciler runs the agents of the clusters.
 type DataplaneReconciler struct {
@@ -74,7 +75,13 @@ func (r *DataplaneReconciler) applyAccess(ctx context.Context, cluster *v1alpha1
 	if err := r.apply(ctx, "ClusterRole", agentRole(cluster, names)); err != nil {
 		return err
 	}
-	return r.apply(ctx, "ClusterRoleBinding", agentRoleBinding(cluster, r.Namespace))
+	if err := r.apply(ctx, "ClusterRoleBinding", agentRoleBinding(cluster, r.Namespace)); err != nil {
+		return err
+	}
+	if err := r.apply(ctx, "Role", agentPodRole(cluster, r.Namespace)); err != nil {
+		return err
+	}
+	return r.apply(ctx, "RoleBinding", agentPodRoleBinding(cluster, r.Namespace))
 }
 
 func (r *DataplaneReconciler) apply(ctx context.Context, kind string, config interface {

@@ -105,8 +105,14 @@ func agentContainerSpec(cluster, image string, connections int64) *corev1ac.Cont
 		WithImagePullPolicy(corev1.PullIfNotPresent).
 		WithCommand(agentProgram).
 		WithArgs("run", "--cluster", cluster, "--node", "$(NODE_NAME)").
-		WithEnv(corev1ac.EnvVar().WithName("NODE_NAME").WithValueFrom(corev1ac.EnvVarSource().
-			WithFieldRef(corev1ac.ObjectFieldSelector().WithFieldPath("spec.nodeName")))).
+		WithEnv(
+			fromField("NODE_NAME", "spec.nodeName"),
+			// With these the agent finds out, when it is told to end, whether another follows.
+			fromField("POD_NAMESPACE", "metadata.namespace"),
+			fromField("POD_NAME", "metadata.name"),
+			fromField("POD_UID", "metadata.uid"),
+			corev1ac.EnvVar().WithName("DAEMONSET_NAME").WithValue(agentName(cluster)),
+		).
 		WithResources(corev1ac.ResourceRequirements().
 			WithRequests(corev1.ResourceList{
 				corev1.ResourceCPU:    resource.MustParse("20m"),
@@ -131,6 +137,11 @@ func agentContainerSpec(cluster, image string, connections int64) *corev1ac.Cont
 			corev1ac.VolumeMount().WithName("state").WithMountPath(statePath),
 			corev1ac.VolumeMount().WithName("run").WithMountPath(runPath),
 		)
+}
+
+func fromField(name, path string) *corev1ac.EnvVarApplyConfiguration {
+	return corev1ac.EnvVar().WithName(name).WithValueFrom(corev1ac.EnvVarSource().
+		WithFieldRef(corev1ac.ObjectFieldSelector().WithFieldPath(path)))
 }
 
 func hostPath(name, path string, pathType corev1.HostPathType) *corev1ac.VolumeApplyConfiguration {

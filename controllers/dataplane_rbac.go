@@ -53,6 +53,28 @@ func agentRoleBinding(cluster *v1alpha1.LoadBalancingCluster, namespace string) 
 		WithSubjects(rbacv1ac.Subject().WithKind(rbacv1.ServiceAccountKind).WithNamespace(namespace).WithName(name))
 }
 
+// agentPodRole lets an agent look, when it is told to end, whether its pod was deleted and its DaemonSet makes another one. The
+// names of pods are not known before, so the role is for all pods of the operator's own namespace.
+func agentPodRole(cluster *v1alpha1.LoadBalancingCluster, namespace string) *rbacv1ac.RoleApplyConfiguration {
+	name := agentName(cluster.Name)
+	return rbacv1ac.Role(name, namespace).
+		WithLabels(agentLabels(cluster.Name)).
+		WithOwnerReferences(ownerReferenceConfig(cluster)).
+		WithRules(
+			rbacv1ac.PolicyRule().WithAPIGroups("").WithResources("pods").WithVerbs("get"),
+			rbacv1ac.PolicyRule().WithAPIGroups("apps").WithResources("daemonsets").WithResourceNames(name).WithVerbs("get"),
+		)
+}
+
+func agentPodRoleBinding(cluster *v1alpha1.LoadBalancingCluster, namespace string) *rbacv1ac.RoleBindingApplyConfiguration {
+	name := agentName(cluster.Name)
+	return rbacv1ac.RoleBinding(name, namespace).
+		WithLabels(agentLabels(cluster.Name)).
+		WithOwnerReferences(ownerReferenceConfig(cluster)).
+		WithRoleRef(rbacv1ac.RoleRef().WithAPIGroup(rbacv1.GroupName).WithKind("Role").WithName(name)).
+		WithSubjects(rbacv1ac.Subject().WithKind(rbacv1.ServiceAccountKind).WithNamespace(namespace).WithName(name))
+}
+
 func ownerReferenceConfig(cluster *v1alpha1.LoadBalancingCluster) *metav1ac.OwnerReferenceApplyConfiguration {
 	reference := ownerReference(cluster)
 	return metav1ac.OwnerReference().

@@ -65,6 +65,8 @@ func CacheOptions(namespace string) cache.Options {
 			&appsv1.DaemonSet{}:          namespaced,
 			&corev1.ServiceAccount{}:     namespaced,
 			&corev1.Pod{}:                namespaced,
+			&rbacv1.Role{}:               namespaced,
+			&rbacv1.RoleBinding{}:        namespaced,
 			&rbacv1.ClusterRole{}:        {Label: ours},
 			&rbacv1.ClusterRoleBinding{}: {Label: ours},
 			&corev1.Node{}:               {Transform: trimNode},
@@ -119,6 +121,8 @@ func setupDataplane(mgr manager.Manager, r *DataplaneReconciler) error {
 		Owns(&corev1.ServiceAccount{}).
 		Owns(&rbacv1.ClusterRole{}).
 		Owns(&rbacv1.ClusterRoleBinding{}).
+		Owns(&rbacv1.Role{}).
+		Owns(&rbacv1.RoleBinding{}).
 		Complete(retryConflicts(r))
 }
 

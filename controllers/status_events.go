@@ -50,8 +50,8 @@ func membershipNotices(was, is v1alpha1.ClusterHostStatus) []notice {
 	switch {
 	case joined:
 		return []notice{{corev1.EventTypeNormal, "MemberJoined", fmt.Sprintf("host %s joined", name), is.NodeName}}
-	case left && (is.State == v1alpha1.HostStopped || is.State == v1alpha1.HostSuspended):
-		return []notice{{corev1.EventTypeNormal, "MemberLeft", fmt.Sprintf("host %s left: it is %s", name, is.State), is.NodeName}}
+	case left && (is.State == v1alpha1.HostStopped || is.State == v1alpha1.HostSuspended || was.State == v1alpha1.HostDraining):
+		return []notice{{corev1.EventTypeNormal, "MemberLeft", leftNote(name, was, is), is.NodeName}}
 	case left:
 		note := fmt.Sprintf("host %s is lost", name)
 		if is.Message != "" {
@@ -60,6 +60,17 @@ func membershipNotices(was, is v1alpha1.ClusterHostStatus) []notice {
 		return []notice{{corev1.EventTypeWarning, "MemberLost", note, is.NodeName}}
 	}
 	return nil
+}
+
+func leftNote(name string, was, is v1alpha1.ClusterHostStatus) string {
+	note := fmt.Sprintf("host %s left: it is %s", name, is.State)
+	if is.State == v1alpha1.HostUnknown { // its peers were faster to report
+		note = fmt.Sprintf("host %s left: it was %s", name, was.State)
+	}
+	if is.Message != "" {
+		note += "; " + is.Message
+	}
+	return note
 }
 
 func stallNotices(was, is v1alpha1.ClusterHostStatus) []notice {

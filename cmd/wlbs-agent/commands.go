@@ -12,11 +12,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 
 	"github.com/kube-wlbs/kube-wlbs/dataplane/agent"
-	"github.com/kube-wlbs/kube-wlbs/dataplane/agent/kube"
 	"github.com/kube-wlbs/kube-wlbs/internal/words"
 )
 
@@ -27,8 +25,9 @@ const (
 	defaultBPFRoot   = "/sys/fs/bpf/kube-wlbs"
 )
 
-// kubernetesHold is how long peers wait for an agent that Kubernetes restarts, and its filter goes on.
-const kubernetesHold = 15 * time.Second
+// kubernetesHold is how long peers wait for an agent whose pod Kubernetes replaces, and its filter goes on. Where the image is
+// on the node that takes two to three seconds, on a busy node of two cores up to ten.
+const kubernetesHold = 10 * time.Second
 
 func rootCommand() *cobra.Command {
 	root := &cobra.Command{
@@ -72,8 +71,10 @@ func runCommand() *cobra.Command {
 		Short: "Serves as a host until told to stop",
 		Long: `Serves as a host of one cluster until SIGTERM or SIGINT.
 
-With --cluster the config comes from Kubernetes and the status goes there; the filter
-goes on for a moment after the end, for the next agent to take over.
+With --cluster the config comes from Kubernetes and the status goes there. When its pod
+($POD_NAMESPACE, $POD_NAME, $POD_UID, of the DaemonSet $DAEMONSET_NAME) was deleted, the
+filter goes on for a moment after the end, for the next agent to take over; when the agent
+is told to end for another reason, as by a shutdown of the node, the host leaves the cluster.
 With --cluster-file the config comes from a file, a LoadBalancingCluster whose spec.hosts
 names the nodes, which is read again when it changes; at the end the host leaves the
 cluster and removes all that it set up.`,
@@ -85,28 +86,20 @@ cluster and removes all that it set up.`,
 			}
 			log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 			config := agent.Config{Node: node, RestartHold: hold, Log: log}
-			switch {
-			case cluster != "":
-				restConfig, err := rest.InClusterConfig()
-				if err != nil {
-					return fmt.Errorf("--cluster works in a pod only, use --cluster-file elsewhere: %w", err)
-				}
-				client, err := kube.NewClient(restConfig)
-				if err != nil {
-					return err
-				}
-				config.Source = &kube.Source{Client: client, Cluster: cluster, Node: node, Log: log}
-				config.Sink = kube.NewSink(client, cluster, node, log)
+			if cluster != "" {
 				if !cmd.Flags().Changed("restart-hold") {
 					config.RestartHold = kubernetesHold
 				}
-			default:
+				if err := inKubernetes(&config, cluster); err != nil {
+					return err
+				}
+			} else {
 				name, err := agent.ClusterNameInFile(clusterFile)
 				if err != nil {
 					return err
 				}
 				cluster = name
-				config.Source = &agent.FileSource{Path: clusterFile, Node: node, Log: log}
+				byFile(&config, clusterFile)
 			}
 			at.complete(cluster)
 			config.Cluster = cluster
@@ -120,7 +113,7 @@ cluster and removes all that it set up.`,
 	cmd.Flags().StringVar(&node, "node", os.Getenv("NODE_NAME"), "name of this node (default $NODE_NAME)")
 	cmd.Flags().StringVar(&at.socket, "socket", "", "unix socket for queries (default "+defaultRunRoot+"/CLUSTER.sock)")
 	cmd.Flags().DurationVar(&hold, "restart-hold", 0,
-		"how long peers wait at the end for another agent to take over, and the filter goes on; 0 leaves the cluster (default 15s with --cluster, else 0)")
+		"how long peers wait at the end for another agent to take over, and the filter goes on; 0 leaves the cluster (default 10s with --cluster, else 0)")
 	cmd.Flags().BoolVar(&verbose, "verbose", false, "log more")
 	at.addFlags(cmd)
 	cmd.MarkFlagsOneRequired("cluster", "cluster-file")

@@ -42,6 +42,11 @@ type Config struct {
 	// RestartHold is how long peers are asked to wait for the next agent when this one ends;
 	// the filter goes on meanwhile. 0 means that the host leaves and everything is removed.
 	RestartHold time.Duration
+	// Ending finds out what follows when the agent is told to end, and why. It is asked once, has judgeTimeout to answer
+	// and may take all of it. Nil means a restart if there is a RestartHold, else a removal.
+	Ending func(context.Context) (Ending, string)
+	// Refuse says why a config must not follow the one before; nil accepts all that can be used. What is refused changes nothing.
+	Refuse func(before, after Desired) error
 	// Log takes what an operator should know.
 	Log *slog.Logger
 }
@@ -148,10 +153,22 @@ func (a *agent) awaitUpdate(ctx context.Context) bool {
 // pause waits for news or for another try.
 func (a *agent) pause(ctx context.Context) {
 	select {
-	case a.desired = <-a.updates:
+	case d := <-a.updates:
+		if err := a.refuse(d); err != nil {
+			a.Log.Error("Config refused, the last one stays in force", "error", err)
+			return
+		}
+		a.desired = d
 	case <-time.After(setupRetry):
 	case <-ctx.Done():
 	}
+}
+
+func (a *agent) refuse(next Desired) error {
+	if a.Refuse == nil {
+		return nil
+	}
+	return a.Refuse(a.desired, next)
 }
 
 // serve is a member of the cluster until the config makes that impossible or ctx ends.

@@ -25,21 +25,26 @@ const (
 // end is the last act of a member: it holds its place for the next agent, or leaves and cleans up.
 func (m *member) end(ctx context.Context) error {
 	stopping := ctx.Err() != nil
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*leaveTimeout+linger+teardownTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), judgeTimeout+2*leaveTimeout+linger+teardownTimeout)
 	defer cancel()
-	if stopping && m.agent.RestartHold > 0 {
-		return m.hold(ctx)
+	if !stopping {
+		return m.depart(ctx)
 	}
-	if err := m.leave(ctx); err != nil {
-		m.log.Error("Left without handing over", "error", err)
-	}
-	if err := m.node.remove(ctx); err != nil {
+	j, err := m.judge(ctx)
+	if err != nil {
 		return err
 	}
-	if stopping {
-		return Cleanup(ctx, m.agent.Config)
+	if j.ending == EndingRestart {
+		return m.hold(ctx)
 	}
-	return nil
+	m.log.Info("Ending for good", "reason", j.why)
+	m.reporter.ended = j.why
+	err = m.depart(ctx)
+	m.report()
+	if err == nil && j.ending == EndingRemoval {
+		err = Cleanup(ctx, m.agent.Config)
+	}
+	return err
 }
 
 // hold asks the peers for patience with a restart, and leaves the next agent what it needs to go on.

@@ -202,7 +202,7 @@ func (m *member) update(ctx context.Context) error {
 	if m.agent.desired.Removed() {
 		return nil
 	}
-	p, err := newPlan(m.agent.desired)
+	p, err := m.nextPlan()
 	m.reporter.configError = err
 	if err != nil {
 		m.log.Error("Config refused, the last one stays in force", "error", err)
@@ -227,6 +227,16 @@ func (m *member) update(ctx context.Context) error {
 		}
 	}
 	return m.step(ctx, convergence.Offer{Policy: p.policy()}, m.drain.desired(p))
+}
+
+// nextPlan is the plan of a new config, if that may follow the last one.
+func (m *member) nextPlan() (*plan, error) {
+	if m.agent.Refuse != nil {
+		if err := m.agent.Refuse(m.offered.source, m.agent.desired); err != nil {
+			return nil, err
+		}
+	}
+	return newPlan(m.agent.desired)
 }
 
 // step lets the state machine take events and does what it says. The order matters: the filter

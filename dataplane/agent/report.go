@@ -23,7 +23,8 @@ import (
 // reporter puts together what a host reports.
 type reporter struct {
 	configError error
-	sendError   error // of the last heartbeat
+	ended       string // why the agent ends, "" while it goes on
+	sendError   error  // of the last heartbeat
 	sample      sample
 	verdict     stall.Verdict
 
@@ -126,11 +127,14 @@ func (r *reporter) setConditions(s *v1alpha1.LoadBalancingHostStatus, view *conv
 			Type: kind, Status: status, Reason: reason, Message: message, ObservedGeneration: *s.ObservedGeneration,
 		})
 	}
-	if r.sendError == nil {
+	switch {
+	case r.ended != "":
+		set(v1alpha1.ConditionDataplaneReady, false, v1alpha1.ReasonAgentEnded, r.ended)
+	case r.sendError != nil:
+		set(v1alpha1.ConditionDataplaneReady, false, failureReason(r.sendError), r.sendError.Error())
+	default:
 		set(v1alpha1.ConditionDataplaneReady, true, v1alpha1.ReasonDataplaneReady,
 			fmt.Sprintf("filter at %s of %s", s.Dataplane.Hook, s.Dataplane.Interface))
-	} else {
-		set(v1alpha1.ConditionDataplaneReady, false, failureReason(r.sendError), r.sendError.Error())
 	}
 
 	converged := view.State == convergence.StateConverged

@@ -88,10 +88,12 @@ func (h *Host) Start() error {
 	if h.agent != nil && h.agent.Running() {
 		return fmt.Errorf("agent of %s runs already", h.Name)
 	}
+	args := append([]string{
+		"run", "--cluster-file", h.clusterFile(), "--node", h.Name,
+		"--state-dir", h.StateDir(), "--socket", h.Socket(), "--bpffs-dir", h.Pins(),
+	}, h.rig.opts.AgentFlags...)
 	var err error
-	h.agent, err = h.NS.start(h.AgentLog(), h.rig.opts.Detach, nil, h.rig.opts.Agent, "run",
-		"--cluster-file", h.clusterFile(), "--node", h.Name,
-		"--state-dir", h.StateDir(), "--socket", h.Socket(), "--bpffs-dir", h.Pins())
+	h.agent, err = h.NS.start(h.AgentLog(), h.rig.opts.Detach, h.rig.opts.AgentEnv, h.rig.opts.Agent, args...)
 	return err
 }
 

@@ -56,6 +56,8 @@ type Options struct {
 	Detach bool
 	// Server is the command that runs the role of a server; empty means this executable.
 	Server string
+	// AgentFlags and AgentEnv are added to those of all agents.
+	AgentFlags, AgentEnv []string
 }
 
 // Rig is a running one.

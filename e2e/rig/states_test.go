@@ -4,8 +4,11 @@ package rig
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
@@ -110,11 +113,11 @@ func TestQ247712(t *testing.T) {
 	}
 	r := startRig(t, 2, nil)
 	h := r.Hosts[0] // the default host
-	// Every ordered pair once.
+	// Every ordered pair that is allowed: after suspended there is only stopped (resume).
 	for i, state := range []wlbsv1alpha1.HostState{
-		stopped, started, drained, started, suspended, started,
-		stopped, drained, stopped, suspended, stopped, started,
-		drained, suspended, drained, started,
+		stopped, started, drained, started, suspended, stopped,
+		drained, stopped, suspended, stopped, started,
+		drained, suspended, stopped, started,
 	} {
 		r.desired(t, h, state)
 		h.becomes(t, reported[state])
@@ -136,6 +139,45 @@ func TestQ247712(t *testing.T) {
 			t.Errorf("command %d, %s: answers of %v, want %d hosts", i, state, got, want)
 		}
 	}
+}
+
+// A suspended host refuses all commands but resume, says so, and stays what it is, also over a restart of the agent.
+func TestSuspendedRefusesCommands(t *testing.T) {
+	r := startRig(t, 2, nil)
+	h := r.Hosts[0]
+	r.desired(t, h, wlbsv1alpha1.HostStateSuspended)
+	h.becomes(t, wlbsv1alpha1.HostSuspended)
+	for i, state := range []wlbsv1alpha1.HostState{wlbsv1alpha1.HostStateDrained, wlbsv1alpha1.HostStateStarted} {
+		r.desired(t, h, state)
+		if i == 1 {
+			must(t, h.Kill())
+			must(t, h.Start())
+		}
+		must(t, poll(soon(t, patience), func() error { return h.refuses(t, string(state)+" is refused, for the host is suspended") }))
+		h.becomes(t, wlbsv1alpha1.HostSuspended)
+	}
+	r.desired(t, h, wlbsv1alpha1.HostStateStopped)
+	h.becomes(t, wlbsv1alpha1.HostStopped)
+	must(t, h.refuses(t, ""))
+	r.desired(t, h, wlbsv1alpha1.HostStateStarted)
+	r.converged(t, r.Hosts...)
+}
+
+// refuses checks what a host says of the config that it was offered last; "" is no refusal.
+func (h *Host) refuses(t *testing.T, words string) error {
+	is, err := h.Query(t.Context())
+	if err != nil {
+		return err
+	}
+	for _, c := range is.Status.Conditions {
+		if c.Type == wlbsv1alpha1.ConditionConfigConsistent {
+			if (c.Status == metav1.ConditionFalse) != (words != "") || !strings.Contains(c.Message, words) {
+				return fmt.Errorf("%s says %s, %q; want %q", h.Name, c.Status, c.Message, words)
+			}
+			return nil
+		}
+	}
+	return fmt.Errorf("%s has no condition ConfigConsistent", h.Name)
 }
 
 // A rule that is drained or disabled on a host gives its share to the others; drained, what is connected stays.

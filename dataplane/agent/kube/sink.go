@@ -31,6 +31,8 @@ const (
 	writeRetry = time.Second
 	// writeTimeout bounds one request, so that a hanging API server is noticed.
 	writeTimeout = 10 * time.Second
+	// flushTimeout bounds the last write of an agent that ends.
+	flushTimeout = 3 * time.Second
 )
 
 // Sink writes the status of this node's LoadBalancingHost by server-side apply.
@@ -76,6 +78,7 @@ func (s *Sink) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
+			s.flush(ctx, current, written)
 			return nil
 		case current = <-s.latest:
 		case <-timer.C:
@@ -100,6 +103,22 @@ func (s *Sink) Run(ctx context.Context) error {
 			}
 		}
 		timer.Reset(max(time.Until(due), time.Millisecond))
+	}
+}
+
+// flush writes an ending agent's last words, if they were not written yet.
+func (s *Sink) flush(ctx context.Context, current *v1alpha1.LoadBalancingHostStatus, written string) {
+	select {
+	case current = <-s.latest:
+	default:
+	}
+	if current == nil || newsOf(current) == written {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
+	defer cancel()
+	if err := s.write(ctx, current, time.Now()); err != nil {
+		s.log.Error("Last status not written", "host", s.name(), "error", err)
 	}
 }
 

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/kube-wlbs/kube-wlbs/dataplane/agent"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/agent/kube"
+)
+
+// inKubernetes lets the agent take its config from the API server and write its status there.
+func inKubernetes(config *agent.Config, cluster string) error {
+	restConfig, err := rest.InClusterConfig()
+	if err != nil {
+		return fmt.Errorf("--cluster works in a pod only, use --cluster-file elsewhere: %w", err)
+	}
+	client, err := kube.NewClient(restConfig)
+	if err != nil {
+		return err
+	}
+	config.Source = &kube.Source{Client: client, Cluster: cluster, Node: config.Node, Log: config.Log}
+	config.Sink = kube.NewSink(client, cluster, config.Node, config.Log)
+	pod := &kube.Pod{
+		Client: client, Namespace: os.Getenv("POD_NAMESPACE"), Name: os.Getenv("POD_NAME"), UID: os.Getenv("POD_UID"),
+		DaemonSet: os.Getenv("DAEMONSET_NAME"),
+	}
+	if pod.Name != "" && config.RestartHold > 0 {
+		config.Ending = pod.Ending
+	}
+	return nil
+}
+
+// byFile lets the agent take its config from a file. Nobody else checks what follows what there.
+func byFile(config *agent.Config, path string) {
+	config.Source = &agent.FileSource{Path: path, Node: config.Node, Log: config.Log}
+	config.Refuse = agent.RefuseCommandsToSuspended
+	if config.RestartHold > 0 {
+		config.Ending = systemdEnding
+	}
+}
+
+// systemdEnding tells a shutdown of the machine from a restart of the agent. Where systemd does not say that it stops, or
+// is not there, another agent follows: that is what --restart-hold promises.
+func systemdEnding(ctx context.Context) (agent.Ending, string) {
+	out, err := exec.CommandContext(ctx, "systemctl", "is-system-running").Output()
+	if state := strings.TrimSpace(string(out)); state == "stopping" { // its exit code is not 0 then
+		return agent.EndingShutdown, "the machine shuts down: systemd is stopping"
+	}
+	return agent.EndingRestart, fmt.Sprintf("the agent was told to end, and systemd does not say that it stops (%q, %v)", strings.TrimSpace(string(out)), err)
+}
