@@ -59,7 +59,7 @@ func newMonkey(t *testing.T, r *Rig, seed uint64) *monkey {
 }
 
 func (m *monkey) reweigh(h *Host) error {
-	m.r.config(h).Rules = []wlbsv1alpha1.HostRule{{Name: "http", LoadWeight: new(1 + m.random.Int32N(100))}}
+	m.r.config(h).Rules = []wlbsv1alpha1.HostRule{{Name: "http", LoadWeight: new(25 + m.random.Int32N(76))}}
 	return m.r.WriteCluster()
 }
 
