@@ -62,7 +62,7 @@ func (r *reporter) merge(m *Machine, id uint8) {
 		return
 	}
 	r.merged, r.mergedAt = true, m.now
-	r.transition(TransitionPartitionMerged, id, "host %d serves with %s while this host serves with %s: the network was partitioned",
+	r.transition(TransitionPartitionMerged, id, "Duplicate cluster subnets detected. The network may have been inadvertently partitioned. Host %d serves with %s while this host serves with %s",
 		id, list(m.peers[id].msg.View), list(m.committed.view))
 }
 

@@ -418,7 +418,7 @@ func TestServesLinuxClient(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				return connections.Count == 1 && connections.Idle == allIdle()
+				return connections.Count == 1 && connections.Idle == allBuckets()
 			})
 		})
 	}

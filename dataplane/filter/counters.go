@@ -20,7 +20,8 @@ type Counters struct {
 	SYNDelivered        uint64 // delivered SYNs, repeated ones included
 	SYNRepeated         uint64 // of those: the connection was half-open already
 	SYNACK              uint64
-	RST                 uint64 // sent from a virtual IP
+	RST                 uint64 // sent from a virtual IP, those held back included
+	RSTHeld             uint64 // of those: kept from the client, whose connection may be another host's
 	HandshakesCompleted uint64 // first segment of the client after its SYN
 	Untracked           uint64 // segments let in without an entry, the table being full
 
@@ -75,6 +76,7 @@ func sumCounters(perCPU []wlbsCounters) Counters {
 		SYNRepeated:         sum.Stage[wlbsCounterCOUNTER_SYN_REPEATED],
 		SYNACK:              sum.Stage[wlbsCounterCOUNTER_SYN_ACK],
 		RST:                 sum.Stage[wlbsCounterCOUNTER_RST],
+		RSTHeld:             sum.Stage[wlbsCounterCOUNTER_RST_HELD],
 		HandshakesCompleted: sum.Stage[wlbsCounterCOUNTER_HANDSHAKE_COMPLETED],
 		Untracked:           sum.Stage[wlbsCounterCOUNTER_UNTRACKED],
 		ResolutionAsked:     sum.Stage[wlbsCounterCOUNTER_RESOLUTION_ASKED],

@@ -140,6 +140,12 @@ func TestBusyBucket(t *testing.T) {
 		if !peers.says(flagACK) {
 			t.Error("at rest, a segment of an unknown connection was rejected")
 		}
+		if err := r.SetBusy(allBuckets()); err != nil {
+			t.Fatal(err)
+		}
+		if peers.says(flagACK) {
+			t.Error("a segment of a peer's connection was let in, since one was before")
+		}
 	})
 }
 
@@ -180,7 +186,7 @@ func TestFINLifeCycle(t *testing.T) {
 				r := owner(t, hook)
 				c := r.conversation(someClient).open()
 				finish(c)
-				if idle := r.wantTable(1, 0).Idle; idle != allIdle() {
+				if idle := r.wantTable(1, 0).Idle; idle != allBuckets() {
 					t.Error("a closing connection keeps its bucket from being idle")
 				}
 				r.lose()
@@ -201,7 +207,7 @@ func TestFINLifeCycle(t *testing.T) {
 			c := r.conversation(someClient).open()
 			c.says(fin)
 			c.says(fin)
-			if left := r.sweep(Now() + 50*time.Second); left.Count != 1 || left.Idle == allIdle() {
+			if left := r.sweep(Now() + 50*time.Second); left.Count != 1 || left.Idle == allBuckets() {
 				t.Errorf("after 50 s half-closed: %+v", left)
 			}
 			if left := r.sweep(Now() + 61*time.Second); left.Count != 0 {
@@ -221,7 +227,7 @@ func TestRSTEndsConnection(t *testing.T) {
 				r := owner(t, hook)
 				c := r.conversation(someClient).open()
 				reset(c)
-				if idle := r.wantTable(1, 0).Idle; idle != allIdle() {
+				if idle := r.wantTable(1, 0).Idle; idle != allBuckets() {
 					t.Error("the bucket is not idle")
 				}
 				half := r.conversation(netip.AddrPortFrom(client4, 50000))
@@ -240,12 +246,12 @@ func TestForgedRST(t *testing.T) {
 	c.says(flagRST)
 	r.age(-time.Minute) // however slow this test is
 	c.hears(flagACK)    // was under way
-	if idle := r.wantTable(1, 0).Idle; idle != allIdle() {
+	if idle := r.wantTable(1, 0).Idle; idle != allBuckets() {
 		t.Fatal("a segment that crossed the RST revived the connection")
 	}
 	r.age(time.Minute + 2*time.Second)
 	c.hears(flagACK)
-	if idle := r.wantTable(1, 0).Idle; idle == allIdle() {
+	if idle := r.wantTable(1, 0).Idle; idle == allBuckets() {
 		t.Error("the server goes on, but the connection counts as over")
 	}
 }
@@ -256,7 +262,7 @@ func TestPortsReusedAfterClose(t *testing.T) {
 	c.says(flagFIN | flagACK)
 	c.hears(flagFIN | flagACK)
 	c.open()
-	if idle := r.wantTable(1, 0).Idle; idle == allIdle() {
+	if idle := r.wantTable(1, 0).Idle; idle == allBuckets() {
 		t.Error("the second connection counts as closing")
 	}
 	if got := r.counters().HandshakesCompleted; got != 2 {
@@ -281,8 +287,43 @@ func TestMidstream(t *testing.T) {
 		forged := r.conversation(netip.AddrPortFrom(client4, 50000))
 		forged.says(flagACK)
 		r.wantTable(1, 1)
+		r.ageHalfOpen(time.Second)
 		forged.hears(flagRST)
 		r.wantTable(1, 0)
+	})
+}
+
+// A server that does not know a connection may be the wrong one: the right one's host has just met this one, or handed
+// the bucket over. Its first RSTs are kept back; a client that is told again and again has lost its server.
+func TestFirstRSTInMidstreamIsHeld(t *testing.T) {
+	forHooks(t, func(t *testing.T, hook Hook) {
+		r := owner(t, hook)
+		lost := r.conversation(someClient)
+		rst := lost.packet(flagRST).reversed().bytes()
+		for range 2 {
+			lost.says(flagACK)
+			if r.out(rst) != nil {
+				t.Error("the server's first RST left")
+			}
+		}
+		r.ageHalfOpen(400 * time.Millisecond)
+		lost.says(flagACK)
+		if r.out(rst) != nil {
+			t.Error("the server's RST left after 400 ms")
+		}
+		r.ageHalfOpen(200 * time.Millisecond)
+		lost.says(flagACK)
+		lost.hears(flagRST)
+		r.wantTable(0, 0)
+
+		refused := r.conversation(netip.AddrPortFrom(client4, 50000))
+		refused.says(flagSYN)
+		refused.hears(flagRST | flagACK)
+		ended := r.conversation(netip.AddrPortFrom(client4, 50001)).open()
+		ended.hears(flagRST)
+		if c := r.counters(); c.RSTHeld != 3 || c.RST != 6 {
+			t.Errorf("%d of %d RSTs held, want 3 of 6", c.RSTHeld, c.RST)
+		}
 	})
 }
 
@@ -351,11 +392,11 @@ func TestIdleNamesBuckets(t *testing.T) {
 	r := newRig(t, XDP)
 	table := tableOf(Slot{Affinity: AffinitySingle, Own: bucket.All})
 	r.reset(table)
-	if idle := r.wantTable(0, 0).Idle; idle != allIdle() {
+	if idle := r.wantTable(0, 0).Idle; idle != allBuckets() {
 		t.Errorf("idle at start: %v", idle)
 	}
 	r.conversation(someClient).open()
-	want := allIdle()
+	want := allBuckets()
 	want[0] = notMine(someClient, AffinitySingle)
 	if idle := r.wantTable(1, 0).Idle; idle != want {
 		t.Errorf("idle %v, want %v", idle, want)
@@ -364,7 +405,7 @@ func TestIdleNamesBuckets(t *testing.T) {
 	table.Rules[0].Slot = 5
 	table.Slots[5] = Slot{Affinity: AffinityNone, Own: bucket.All}
 	r.apply(table)
-	want = allIdle()
+	want = allBuckets()
 	want[5] = notMine(someClient, AffinityNone)
 	if idle := r.wantTable(1, 0).Idle; idle != want {
 		t.Errorf("under other rules: idle %v, want %v", idle, want)
@@ -443,7 +484,28 @@ func (r *rig) age(d time.Duration) {
 	}
 }
 
-func allIdle() bucket.Table {
+// ageHalfOpen makes every half-open connection look as if it had begun d earlier.
+func (r *rig) ageHalfOpen(d time.Duration) {
+	r.t.Helper()
+	m := r.maps.byName[wlbsMapHalfOpen]
+	var (
+		flow wlbsFlow
+		conn wlbsConn
+	)
+	aged := map[wlbsFlow]wlbsConn{}
+	for entries := m.Iterate(); entries.Next(&flow, &conn); {
+		conn.SinceMs -= uint32(d.Milliseconds())
+		aged[flow] = conn
+	}
+	for flow, conn := range aged {
+		if err := m.Put(&flow, &conn); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+// allBuckets has all buckets of all slots.
+func allBuckets() bucket.Table {
 	var t bucket.Table
 	for i := range t {
 		t[i] = bucket.All

@@ -19,10 +19,10 @@ type wlbsClock struct {
 }
 
 type wlbsConn struct {
-	_     structs.HostLayout
-	Seen  uint64
-	Flags wlbsConnFlag
-	Pad   uint32
+	_       structs.HostLayout
+	Seen    uint64
+	Flags   wlbsConnFlag
+	SinceMs uint32
 }
 
 type wlbsConnFlag uint32
@@ -56,12 +56,13 @@ const (
 	wlbsCounterCOUNTER_SENDER_REWRITTEN    wlbsCounter = 15
 	wlbsCounterCOUNTER_SOURCE_BLOCKED      wlbsCounter = 16
 	wlbsCounterCOUNTER_HEARTBEATS          wlbsCounter = 17
-	wlbsCounterCOUNTERS                    wlbsCounter = 18
+	wlbsCounterCOUNTER_RST_HELD            wlbsCounter = 18
+	wlbsCounterCOUNTERS                    wlbsCounter = 19
 )
 
 type wlbsCounters struct {
 	_             structs.HostLayout
-	Stage         [18]uint64
+	Stage         [19]uint64
 	Admitted      [64]uint64
 	Delivered     [64]uint64
 	HeartbeatSeen uint64

@@ -7,6 +7,11 @@
 #include "parse.h"
 
 #define SEEN_GRANULARITY_NS 1000000000LL
+#define NS_PER_MS 1000000ULL
+
+/* Longer than hosts that meet need to know each other's connections, at the default
+ * heartbeat period of 200 ms; a client whose host died waits for it once. */
+#define RST_GRACE_MS 500
 
 static __always_inline void flow_of(struct flow *flow, __u64 client_hi, __u64 client_lo, __be16 client_port,
 				    __u64 vip_hi, __u64 vip_lo, __be16 vip_port)
@@ -42,17 +47,18 @@ static __always_inline bool is_closing(const struct conn *conn)
 }
 
 /* A SYN opens something new, so a connection that is closing does not hold it here; its
- * last acknowledgements it does. */
+ * last acknowledgements it does. Segments in mid-stream that nobody answered prove nothing. */
 static __always_inline bool is_tracked(const struct packet *p, bool syn)
 {
-	struct conn *conn;
+	struct conn *conn, *half;
 	struct flow flow;
 
 	flow_inbound(&flow, p);
 	conn = bpf_map_lookup_elem(&connections, &flow);
 	if (conn)
 		return !syn || !is_closing(conn);
-	return bpf_map_lookup_elem(&half_open, &flow) != NULL;
+	half = bpf_map_lookup_elem(&half_open, &flow);
+	return half && !(half->flags & CONN_MIDSTREAM);
 }
 
 static __always_inline void add_flags(struct conn *conn, __u32 flags)
@@ -88,7 +94,7 @@ static __always_inline bool promote(struct flow *flow, __u64 now, __u32 flags)
 
 static __always_inline void open_half(struct flow *flow, __u64 now, __u32 flags)
 {
-	struct conn conn = { .seen = now, .flags = flags };
+	struct conn conn = { .seen = now, .flags = flags, .since_ms = now / NS_PER_MS };
 
 	bpf_map_update_elem(&half_open, flow, &conn, BPF_ANY);
 }
@@ -188,7 +194,16 @@ static __always_inline void track_server_known(struct conn *conn, __u8 tcp_flags
 		touch(conn, now);
 }
 
-/* What a frame of the server tells about its connection. Not static: as track_client. */
+/* The server knows nothing of a connection that is in mid-stream. It may be right, or the
+ * connection another host's: one that this host has just met, or that handed its bucket
+ * over. A RST cannot be taken back, but a client asks again. */
+static __always_inline bool is_premature(const struct conn *half, __u64 now)
+{
+	return (half->flags & CONN_MIDSTREAM) && (__u32)(now / NS_PER_MS) - half->since_ms < RST_GRACE_MS;
+}
+
+/* What a frame of the server tells about its connection; false if it must not leave. Not
+ * static: as track_client. */
 __attribute__((noinline)) int track_server(const struct packet *p)
 {
 	__u64 now = bpf_ktime_get_coarse_ns();
@@ -196,21 +211,26 @@ __attribute__((noinline)) int track_server(const struct packet *p)
 	struct flow flow;
 
 	if (!p || p->tcp_flags & TCP_SYN)
-		return 0;
+		return true;
 	flow_outbound(&flow, p);
 	conn = bpf_map_lookup_elem(&connections, &flow);
 	if (conn) {
 		track_server_known(conn, p->tcp_flags, now);
-		return 0;
+		return true;
 	}
 	half = bpf_map_lookup_elem(&half_open, &flow);
 	if (!half)
-		return 0;
-	if (p->tcp_flags & TCP_RST)
+		return true;
+	if (p->tcp_flags & TCP_RST) {
+		if (is_premature(half, now)) {
+			count(COUNTER_RST_HELD);
+			return false;
+		}
 		bpf_map_delete_elem(&half_open, &flow);
-	else if (half->flags & CONN_MIDSTREAM)
+	} else if (half->flags & CONN_MIDSTREAM) {
 		promote(&flow, now, p->tcp_flags & TCP_FIN ? CONN_FIN_SERVER : 0);
-	return 0;
+	}
+	return true;
 }
 
 #endif

@@ -86,7 +86,7 @@ enum conn_flag {
 struct conn {
 	__u64 seen; /* coarse CLOCK_MONOTONIC ns, at most SEEN_GRANULARITY_NS late */
 	enum conn_flag flags;
-	__u32 pad;
+	__u32 since_ms; /* half-open table, mid-stream: when first seen, modulo 2^32 */
 };
 
 enum counter {
@@ -108,6 +108,7 @@ enum counter {
 	COUNTER_SENDER_REWRITTEN,
 	COUNTER_SOURCE_BLOCKED,
 	COUNTER_HEARTBEATS,
+	COUNTER_RST_HELD,
 	COUNTERS,
 };
 

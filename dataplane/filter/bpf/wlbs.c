@@ -199,21 +199,22 @@ int wlbs_ingress(struct __sk_buff *skb)
 	return TCX_NEXT;
 }
 
-static __always_inline void egress_ip(struct __sk_buff *skb, const struct frame *f)
+/* egress_ip reports whether the frame may leave. */
+static __always_inline bool egress_ip(struct __sk_buff *skb, const struct frame *f)
 {
 	struct packet p = {};
 
 	if (!parse_addresses(f, &p) || !find_vip(policy_in_force(), p.src_hi, p.src_lo))
-		return;
+		return true;
 	count_n(COUNTER_ANSWERED, segments(skb));
 	parse(f, &p);
 	if (p.kind != KIND_TCP)
-		return;
+		return true;
 	if ((p.tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))
 		count(COUNTER_SYN_ACK);
 	if (p.tcp_flags & TCP_RST)
 		count(COUNTER_RST);
-	track_server(&p);
+	return track_server(&p);
 }
 
 SEC("tcx/egress")
@@ -236,11 +237,9 @@ int wlbs_egress(struct __sk_buff *skb)
 	case bpf_htons(ETH_P_ARP):
 		return egress_arp(skb, &f);
 	case bpf_htons(ETH_P_IP):
-		egress_ip(skb, &f);
-		return TCX_NEXT;
+		return egress_ip(skb, &f) ? TCX_NEXT : TCX_DROP;
 	case bpf_htons(ETH_P_IPV6):
-		egress_ip(skb, &f);
-		return egress_nd(skb, &f);
+		return egress_ip(skb, &f) ? egress_nd(skb, &f) : TCX_DROP;
 	}
 	return TCX_NEXT;
 }
