@@ -108,7 +108,7 @@ func (r *Rig) build() error {
 	if r.Bridge, err = newNamespace(r.opts.Prefix + "-br"); err != nil {
 		return err
 	}
-	if err := r.Bridge.Do(func() error { return errors.Join(r.learned.watchBridge(), addBridge()) }); err != nil {
+	if err := r.Bridge.Do(func() error { return errors.Join(r.learned.watchBridge(), addBridge(bridge)) }); err != nil {
 		return err
 	}
 	if err := r.addClient(); err != nil {
@@ -123,14 +123,14 @@ func (r *Rig) build() error {
 }
 
 // addBridge makes a plain learning bridge, as an unmanaged switch is one: no snooping, no spanning tree.
-func addBridge() error {
+func addBridge(name string) error {
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name = bridge
+	attrs.Name = name
 	snooping := false
 	if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs, MulticastSnooping: &snooping}); err != nil {
-		return fmt.Errorf("add bridge: %w", err)
+		return fmt.Errorf("add bridge %s: %w", name, err)
 	}
-	return linkUp(bridge)()
+	return linkUp(name)()
 }
 
 // plug connects a namespace's eth0 to the bridge.
