@@ -3,9 +3,11 @@
 package controllers
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
@@ -59,6 +61,52 @@ func TestNotices(t *testing.T) {
 				t.Errorf("events (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// The first hosts of a cluster find each other one after the other, and their reports come in any order: nobody is lost in that.
+func TestNoticesOfFormation(t *testing.T) {
+	one, two, both := []int32{1}, []int32{2}, []int32{1, 2}
+	for name, steps := range map[string][][]report{
+		"together, the higher ID reports first": {
+			{says(1, "", 0, one, silent), says(2, converging, 0, two)},
+			{says(1, converging, 0, one), says(2, converging, 0, two)},
+			{says(1, converging, 0, both), says(2, converging, 0, two)},
+			{says(1, converged, 1, both), says(2, converging, 0, both)},
+			{says(1, converged, 1, both), says(2, converged, 1, both)},
+		},
+		"the first one converged alone": {
+			{says(1, converged, 1, one), says(2, "", 0, two, silent)},
+			{says(1, converged, 1, one), says(2, converging, 0, two)},
+			{says(1, converging, 1, both), says(2, converging, 0, two)},
+			{says(1, converged, 2, both), says(2, converging, 0, two)},
+			{says(1, converged, 2, both), says(2, converged, 2, both)},
+		},
+		"the second one converged alone": {
+			{says(1, "", 0, one, silent), says(2, converged, 1, two)},
+			{says(1, converging, 0, one), says(2, converged, 1, two)},
+			{says(1, converging, 0, one), says(2, converging, 1, both)},
+			{says(1, converging, 0, both), says(2, converged, 2, both)},
+			{says(1, converged, 2, both), says(2, converged, 2, both)},
+		},
+	} {
+		cluster := testCluster()
+		joined := map[string]int{}
+		for _, reports := range steps {
+			next := after(cluster, reports...)
+			for _, n := range notices(&cluster.Status, &next.Status) {
+				if n.eventType != corev1.EventTypeNormal || strings.HasPrefix(n.reason, "MemberL") {
+					t.Errorf("%s: %s %s: %s", name, n.eventType, n.reason, n.note)
+				}
+				if n.reason == "MemberJoined" {
+					joined[n.node]++
+				}
+			}
+			cluster = next
+		}
+		if joined["node-a"] != 1 || joined["node-b"] != 1 {
+			t.Errorf("%s: joined %v", name, joined)
+		}
 	}
 }
 

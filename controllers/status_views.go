@@ -26,13 +26,16 @@ func (r *report) desired() bool {
 	return !r.leaving() && r.host.Spec.EffectiveDesiredState() == v1alpha1.HostStateStarted
 }
 
-// participates reports whether the host takes part in the cluster by its own fresh word.
+// participates reports whether the host takes part in the cluster by its own fresh word. One that has just started and lists
+// itself alone, as every host does (Microsoft KB Q228942), does not yet: it has not converged with anybody, itself included.
 func (r *report) participates() bool {
 	if !r.fresh || !slices.Contains(r.host.Status.Members, r.id()) {
 		return false
 	}
 	switch r.host.Status.State {
-	case v1alpha1.HostConverged, v1alpha1.HostConverging, v1alpha1.HostDraining:
+	case v1alpha1.HostConverging:
+		return r.host.Status.Epoch != nil && *r.host.Status.Epoch != 0 || len(r.host.Status.Members) > 1
+	case v1alpha1.HostConverged, v1alpha1.HostDraining:
 		return true
 	default:
 		return false
