@@ -32,13 +32,14 @@ var samplesDir = filepath.Join("..", "..", "config", "samples")
 
 // sampleTests are what is promised by each sample, by the name of its file.
 var sampleTests = map[string]func(t *testing.T, s *sample, clients []netip.Addr){
-	"web.yaml":      useWeb,
-	"dns.yaml":      useDNS,
-	"database.yaml": useDatabase,
+	"web.yaml":        useWeb,
+	"dns.yaml":        useDNS,
+	"database.yaml":   useDatabase,
+	"dual-stack.yaml": useDualStack,
 }
 
-// TestSamples applies every sample as it is but for addresses and nodes' names, puts a Service behind its virtual IPs, and
-// is a client of it.
+// TestSamples applies every sample as it is but for addresses and nodes' names, puts servers behind its virtual IPs, and is a
+// client of them.
 func TestSamples(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(samplesDir, "*.yaml"))
 	must(t, err)
@@ -51,6 +52,7 @@ func TestSamples(t *testing.T) {
 	if diff := cmp.Diff(slices.Sorted(maps.Keys(sampleTests)), names); diff != "" {
 		t.Errorf("each sample needs a test that uses it (-tests +samples):\n%s", diff)
 	}
+	mustListSamples(t, names)
 	mustKubectl(t, "", "apply", "--dry-run=server", "-k", samplesDir)
 
 	hostWorkload(t) // which makes the namespace
@@ -64,10 +66,22 @@ func TestSamples(t *testing.T) {
 		t.Run(strings.TrimSuffix(name, ".yaml"), func(t *testing.T) {
 			t.Parallel()
 			s := newSample(t, name)
-			s.publish(t)
 			s.awaitConverged(t)
 			use(t, s, clients)
 		})
+	}
+}
+
+// mustListSamples checks that kubectl apply -k config/samples leaves none out.
+func mustListSamples(t *testing.T, names []string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(samplesDir, "kustomization.yaml"))
+	must(t, err)
+	var kustomization struct{ Resources []string }
+	must(t, yaml.Unmarshal(text, &kustomization))
+	slices.Sort(kustomization.Resources)
+	if diff := cmp.Diff(names, kustomization.Resources); diff != "" {
+		t.Errorf("kustomization.yaml does not list each sample (-samples +listed):\n%s", diff)
 	}
 }
 
@@ -81,7 +95,7 @@ type sample struct {
 }
 
 var (
-	sampleAddress = regexp.MustCompile(`172\.18\.0\.\d+`)
+	sampleAddress = regexp.MustCompile(`\b(172\.18\.0\.\d+|fc00:f853:ccd:e793::[\da-f]{3,})\b`)
 	sampleNode    = regexp.MustCompile(`\bnode-[abc]\b`)
 )
 
@@ -94,7 +108,11 @@ func newSample(t *testing.T, file string) *sample {
 	addresses := map[string]string{}
 	manifest := sampleAddress.ReplaceAllStringFunc(string(text), func(address string) string {
 		if addresses[address] == "" {
-			addresses[address] = e.nextVIP(t).String()
+			next := e.nextVIP
+			if strings.Contains(address, ":") {
+				next = e.nextVIP6
+			}
+			addresses[address] = next(t).String()
 		}
 		return addresses[address]
 	})
@@ -224,6 +242,7 @@ func mustUseNodes(t *testing.T, answers map[netip.Addr]string, least, most int) 
 
 // useWeb wants each connection to find a node of its own on port 80, and each client to stay with its node on 443.
 func useWeb(t *testing.T, s *sample, clients []netip.Addr) {
+	s.publish(t)
 	http := load{target: netip.AddrPortFrom(s.vip, 80), timeout: 5 * time.Second}
 	within(t, 30*time.Second, "web on every node", func(context.Context) error {
 		if got := byNode(burst(t, http, 40, 8)); len(got) != len(s.workers) {
@@ -239,6 +258,7 @@ func useWeb(t *testing.T, s *sample, clients []netip.Addr) {
 
 // useDNS wants the shares of the weights, and one node for a client's datagrams and connections.
 func useDNS(t *testing.T, s *sample, clients []netip.Addr) {
+	s.publish(t)
 	s.awaitRuleBuckets(t, "dns", map[string]int32{s.workers[0]: 24, s.workers[1]: 24, s.workers[2]: 12})
 	target := netip.AddrPortFrom(s.vip, 53)
 	answers := s.answersTo(t, target, clients)
@@ -276,6 +296,7 @@ func askByDatagram(ctx context.Context, client netip.Addr, target netip.AddrPort
 // useDatabase wants writes on one node by priority, reads by the client's network, telnet dropped, and all other ports on
 // the default host.
 func useDatabase(t *testing.T, s *sample, clients []netip.Addr) {
+	s.publish(t)
 	first, second := s.workers[0], s.workers[1]
 	read, err := netip.ParseAddr(s.spec.VirtualIPs[1])
 	must(t, err)
@@ -299,5 +320,27 @@ func useDatabase(t *testing.T, s *sample, clients []netip.Addr) {
 		if a := connectOne(t.Context(), telnet); !errors.As(a.err, &timeout) || !timeout.Timeout() {
 			t.Errorf("telnet on %s: %v (%s), want silence", vip, a.err, a.node)
 		}
+	}
+}
+
+// useDualStack wants one node for each client on both addresses' families, served by processes on the nodes' own network.
+func useDualStack(t *testing.T, s *sample, clients []netip.Addr) {
+	const servers = "sample-host-servers"
+	t.Cleanup(func() {
+		mustKubectl(t, "", "delete", "daemonset", servers, "-n", workloadNamespace, "--ignore-not-found")
+	})
+	port := uint16(s.spec.PortRules[0].Ports.From)
+	must(t, applyWorkload(t.Context(), workload{Name: servers, Namespace: workloadNamespace, Port: int(port), HostNetwork: true}))
+	awaitWorkload(t, servers, 3)
+	mustUseNodes(t, s.answersTo(t, netip.AddrPortFrom(s.vip, port), clients), 2, len(s.workers))
+
+	// The machine has one IPv6 address on the bridge: one client.
+	six, err := netip.ParseAddr(s.spec.VirtualIPs[1])
+	must(t, err)
+	attempts := burst(t, load{target: netip.AddrPortFrom(six, port), timeout: 5 * time.Second}, 30, 8)
+	t.Logf("dual-stack: %s", summary(attempts))
+	mustNotFail(t, attempts)
+	if nodes := byNode(attempts); len(nodes) != 1 {
+		t.Errorf("one client was answered by several nodes: %v", nodes)
 	}
 }
