@@ -13,7 +13,7 @@ import (
 
 // outageLimit bounds what clients see of a host's crash, for a part of their connections. The budget is 1.5 s with the
 // default heartbeat; here everything shares two cores.
-const outageLimit = 15 * time.Second
+const outageLimit = 8 * time.Second
 
 // TestKilledNode ends a node without warning, which is the one that leads the convergence if the manager is not on it. It
 // is the one, too, that serves alone where the filtering mode is Single.
