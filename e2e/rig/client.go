@@ -32,6 +32,10 @@ type Load struct {
 	Hold bool
 	// UDP sends a datagram instead of connecting.
 	UDP bool
+	// Size of a line in bytes, at most 60,000; 0 means a few. Datagrams beyond the MTU are fragmented.
+	Size int
+	// Header is put into every packet of the clients; empty means none.
+	Header Header
 	// Limit ends the load in any case; 0 means a minute.
 	Limit time.Duration
 }

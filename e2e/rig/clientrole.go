@@ -120,12 +120,13 @@ func attempt(l Load, client netip.Addr) (a Attempt) {
 
 // ask sends one line; where it is a datagram, which any full buffer may lose, again every second as a resolver does.
 func ask(conn net.Conn, l Load) (host string, err error) {
-	in := bufio.NewReader(conn)
+	in := bufio.NewReaderSize(conn, maxDatagram)
+	line := "hello" + strings.Repeat(".", max(0, l.Size-len("hello")))
 	if !l.UDP {
-		return exchange(conn, in, l.Timeout, "hello")
+		return exchange(conn, in, l.Timeout, line)
 	}
 	for end := time.Now().Add(l.Timeout); ; {
-		host, err = exchange(conn, in, min(time.Second, time.Until(end)), "hello")
+		host, err = exchange(conn, in, min(time.Second, time.Until(end)), line)
 		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || !time.Now().Before(end) {
 			return host, err
 		}
@@ -133,7 +134,7 @@ func ask(conn net.Conn, l Load) (host string, err error) {
 }
 
 func dial(l Load, client netip.Addr) (net.Conn, error) {
-	d := net.Dialer{Timeout: l.Timeout, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(client, 0))}
+	d := net.Dialer{Timeout: l.Timeout, Control: l.Header.control, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(client, 0))}
 	network := "tcp"
 	if l.UDP {
 		network, d.LocalAddr = "udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(client, 0))

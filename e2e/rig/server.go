@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 )
 
@@ -26,6 +27,9 @@ const (
 
 // maxDatagram is the longest there can be.
 const maxDatagram = 1 << 16
+
+// download is a line that asks the server for as many bytes as the number that follows.
+const download = "download "
 
 // runServer answers on all addresses of the host: a line of text with its name and the line, an HTTP
 // request with its name, a datagram with its name and the datagram.
@@ -70,6 +74,10 @@ func serveLines(conn net.Conn, name string) {
 		if first && strings.Contains(line, " HTTP/1.") {
 			body := name + "\n"
 			_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(body), body)
+			return
+		}
+		if size, err := strconv.Atoi(strings.TrimPrefix(line, download)); err == nil {
+			_, _ = conn.Write(make([]byte, size))
 			return
 		}
 		if _, err := fmt.Fprintf(conn, "%s %s\n", name, line); err != nil {
