@@ -32,20 +32,28 @@ type vipConflict struct {
 	cluster, virtualIP string
 }
 
-// aggregate computes the status of a cluster. Each fact comes from who can know it: a host's own state from its report
-// while that holds, membership from the views of the hosts that agree.
-func aggregate(o observation) v1alpha1.LoadBalancingClusterStatus {
+// summarize finds out whom to believe.
+func summarize(o observation) *summary {
 	slices.SortFunc(o.reports, func(a, b report) int {
 		if a.id() != b.id() {
 			return int(a.id() - b.id())
 		}
 		return strings.Compare(a.node(), b.node())
 	})
-	s := summary{observation: o, views: viewsOf(o.reports)}
+	s := &summary{observation: o, views: viewsOf(o.reports)}
 	if len(s.views) > 0 {
 		s.main = s.views[0]
 	}
-	generation := o.cluster.Generation
+	return s
+}
+
+// aggregate computes the status of a cluster.
+func aggregate(o observation) v1alpha1.LoadBalancingClusterStatus { return summarize(o).status() }
+
+// status is that of the cluster. Each fact comes from who can know it: a host's own state from its report
+// while that holds, membership from the views of the hosts that agree.
+func (s *summary) status() v1alpha1.LoadBalancingClusterStatus {
+	generation := s.cluster.Generation
 	status := v1alpha1.LoadBalancingClusterStatus{
 		ObservedGeneration: &generation,
 		Hosts:              s.hosts(),
@@ -83,10 +91,12 @@ func (s *summary) nodeOf(id int32) string {
 	return fmt.Sprintf("host-%d", id)
 }
 
-// dropped reports whether the members agree that a host is gone which says itself that it is one of them.
+// dropped reports whether the members agree that a host is gone which said itself that it is one of them.
 func (s *summary) dropped(r *report) bool {
-	return s.main != nil && s.main.agreed && r.participates() && !s.main.contains(r.id()) &&
-		slices.ContainsFunc(r.host.Status.Members, s.main.contains)
+	if s.main == nil || !s.main.agreed || s.main.contains(r.id()) {
+		return false
+	}
+	return r.overwritten() || r.participates() && slices.ContainsFunc(r.host.Status.Members, s.main.contains)
 }
 
 func (s *summary) isMember(r *report) bool { return s.main.contains(r.id()) }
@@ -143,13 +153,14 @@ func (s *summary) message(r *report) string {
 	switch {
 	case !r.reported:
 		add("has not reported yet")
+	case s.dropped(r):
+		add("its peers %s dropped it, and it has not reported since %s", ids(s.main.members), r.host.Status.RenewTime.UTC().Format(time.RFC3339))
+	case r.overwritten() && !s.isMember(r):
+		add("its peers dropped it, and it has not reported since %s", r.host.Status.RenewTime.UTC().Format(time.RFC3339))
 	case !r.fresh && s.isMember(r):
 		add("its peers list it, but its own last report is older than its lease: the node reaches its peers and not the API server")
 	case !r.fresh:
 		add("its last report is older than its lease")
-	case s.dropped(r):
-		add("is not in the view %s of its peers although its last report says %s with %s",
-			ids(s.main.members), r.host.Status.State, ids(r.host.Status.Members))
 	case r.host.Status.State == v1alpha1.HostExcluded:
 		add("its peers serve without it")
 	case r.host.Status.State == v1alpha1.HostDisconnected:

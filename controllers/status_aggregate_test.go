@@ -26,7 +26,7 @@ func says(id int32, state v1alpha1.HostCondition, epoch int64, members []int32, 
 	took := int64(1240)
 	renewed := metav1.NewMicroTime(testNow.Add(-time.Second))
 	node := "node-" + string('a'+id-1)
-	r := report{reported: true, fresh: true, host: &v1alpha1.LoadBalancingHost{
+	r := report{reported: true, holds: true, fresh: true, host: &v1alpha1.LoadBalancingHost{
 		ObjectMeta: metav1.ObjectMeta{Name: "web." + node, CreationTimestamp: metav1.NewTime(testNow.Add(-time.Hour))},
 		Spec:       v1alpha1.LoadBalancingHostSpec{ClusterName: "web", NodeName: node, HostID: id, DesiredState: v1alpha1.HostStateStarted},
 		Status: v1alpha1.LoadBalancingHostStatus{
@@ -40,10 +40,13 @@ func says(id int32, state v1alpha1.HostCondition, epoch int64, members []int32, 
 	return r
 }
 
-func stale(r *report) { r.fresh = false }
+func stale(r *report) { r.holds, r.fresh = false, false }
+
+// overwritten is a report of a host that its peers dropped, as the manager left it.
+func overwritten(r *report) { r.fresh, r.host.Status.State = false, v1alpha1.HostUnknown }
 
 func silent(r *report) {
-	r.reported, r.fresh, r.host.Status = false, false, v1alpha1.LoadBalancingHostStatus{}
+	r.reported, r.holds, r.fresh, r.host.Status = false, false, false, v1alpha1.LoadBalancingHostStatus{}
 }
 
 func young(r *report) { r.host.CreationTimestamp = metav1.NewTime(testNow.Add(-time.Second)) }
@@ -156,7 +159,15 @@ func TestAggregate(t *testing.T) {
 			conditions: []string{"Ready=False/HostsMissing", "Converged=True/Converged", "Partitioned=False/OneView"},
 			hosts:      "2/3", defaultHost: "node-a",
 			states:   []string{"node-a=Converged/Member", "node-c=Unknown/NotMember"},
-			messages: []string{"node-c=is not in the view {1,2} of its peers although its last report says Converged with {1,2,3}"},
+			messages: []string{"node-c=its peers {1,2} dropped it, and it has not reported since 2026-01-02T03:04:04Z"},
+		},
+		{
+			name:       "the same when the manager wrote over its report",
+			reports:    []report{says(1, converged, 8, []int32{1, 2}), says(2, converged, 8, []int32{1, 2}), says(3, converged, 7, all, overwritten)},
+			conditions: []string{"Ready=False/HostsMissing", "Converged=True/Converged", "Partitioned=False/OneView"},
+			hosts:      "2/3", defaultHost: "node-a",
+			states:   []string{"node-a=Converged/Member", "node-c=Unknown/NotMember"},
+			messages: []string{"node-c=its peers {1,2} dropped it, and it has not reported since 2026-01-02T03:04:04Z"},
 		},
 		{
 			name:       "one of two crashed a moment ago: the survivor is believed",

@@ -51,15 +51,17 @@ func (r *StatusReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	now := r.now()
 	r.leases.retain(cluster.Name, hosts)
 	reports, next := r.reports(hosts, now)
+	s := summarize(observation{cluster: cluster, reports: reports, conflicts: conflicts, now: now})
 	// What went away in the meantime needs no status; its deletion brings us here again.
-	if err := r.markOutdated(ctx, reports, now); err != nil {
+	again, err := r.markSilent(ctx, s)
+	if err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	status := aggregate(observation{cluster: cluster, reports: reports, conflicts: conflicts, now: now})
+	status := s.status()
 	if err := r.write(ctx, cluster, &status, hosts); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	return ctrl.Result{RequeueAfter: next}, nil
+	return ctrl.Result{RequeueAfter: sooner(next, again)}, nil
 }
 
 // reports dates the hosts' reports. next is when one of them runs out unless it is renewed, zero for never.
@@ -72,9 +74,11 @@ func (r *StatusReconciler) reports(hosts []v1alpha1.LoadBalancingHost, now time.
 	}
 	for i := range hosts {
 		left, reported := r.leases.left(&hosts[i], now)
-		fresh := reported && left > 0
-		reports = append(reports, report{host: &hosts[i], reported: reported, fresh: fresh})
-		if fresh {
+		holds := reported && left > 0
+		reports = append(reports, report{
+			host: &hosts[i], reported: reported, holds: holds, fresh: holds && hosts[i].Status.State != v1alpha1.HostUnknown,
+		})
+		if holds {
 			soonest(left)
 		}
 		if grace := joinGrace - now.Sub(hosts[i].CreationTimestamp.Time); !reported && grace > 0 {

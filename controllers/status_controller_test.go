@@ -103,12 +103,45 @@ func TestStatus(t *testing.T) {
 		if got := c.getCluster(t, "status").Status.Columns.Hosts; got != "2/3" {
 			t.Errorf("column HOSTS is %s", got)
 		}
+		// Long before its lease runs out, the host's own object says so too.
+		c.waitForState(t, "status.node-c", v1alpha1.HostUnknown, "Unknown", v1alpha1.ReasonMemberLost)
+		if got := c.getCluster(t, "status").Status.Hosts[2]; got.Membership != v1alpha1.MembershipNotMember || !strings.Contains(got.Message, "its peers {1,2} dropped it") {
+			t.Errorf("the cluster says of the lost host: %+v", got)
+		}
+		// An agent that is alive takes its fields back, once and for all, although its peers still say otherwise.
+		c.report(t, "status", "node-c", convergedReport(7, "Converged", 1, 2, 3))
+		kubetest.Consistently(t, 3*time.Second, func() error {
+			host := hostNamed("status.node-c")
+			if err := c.Get(t.Context(), client.ObjectKeyFromObject(host), host); err != nil {
+				return err
+			}
+			if host.Status.State != v1alpha1.HostConverged {
+				return fmt.Errorf("the manager fights the agent: %s", host.Status.State)
+			}
+			return nil
+		})
 	})
 	t.Run("config not in force", func(t *testing.T) {
 		c.update(t, "status", func(lbc *v1alpha1.LoadBalancingCluster) {
 			lbc.Spec.VirtualIPs = append(lbc.Spec.VirtualIPs, "192.0.2.11")
 		})
 		c.waitForCondition(t, "status", v1alpha1.ConditionConverged, metav1.ConditionFalse, v1alpha1.ReasonConfigPending)
+	})
+}
+
+// waitForState waits for a host's state, the first word of its column, and the reason of its conditions.
+func (c *cluster) waitForState(t *testing.T, name string, state v1alpha1.HostCondition, column, reason string) {
+	t.Helper()
+	kubetest.Eventually(t, func() error {
+		host := hostNamed(name)
+		if err := c.Get(t.Context(), client.ObjectKeyFromObject(host), host); err != nil {
+			return err
+		}
+		s := &host.Status
+		if s.State != state || s.Columns.State != column || s.Columns.Buckets != "-" || s.Conditions[0].Reason != reason {
+			return fmt.Errorf("%s is %s, %+v, %+v", name, s.State, s.Columns, s.Conditions)
+		}
+		return nil
 	})
 }
 

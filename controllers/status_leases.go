@@ -27,6 +27,33 @@ type leases struct {
 type renewal struct {
 	renewTime metav1.MicroTime
 	at        time.Time
+	// droppedAt is when the host's peers were first seen to have dropped it, zero while they have it.
+	droppedAt time.Time
+}
+
+// dropGrace is how long a host may take to answer, by a report, that its peers dropped it: reports of one change come one by one.
+const dropGrace = 2 * time.Second
+
+// untilBelieved notes whether a host's peers have dropped it, and returns how long to wait until that is to be believed against the
+// host's own last report; ok is false when it is not, for the host has reported since.
+func (l *leases) untilBelieved(host *v1alpha1.LoadBalancingHost, dropped bool, now time.Time) (wait time.Duration, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	seen := l.of(host.Spec.ClusterName)
+	last, known := seen[host.UID]
+	switch {
+	case !known:
+		return 0, false
+	case !dropped:
+		last.droppedAt = time.Time{}
+	case last.droppedAt.IsZero():
+		last.droppedAt = now
+	}
+	seen[host.UID] = last
+	if !dropped || last.at.After(last.droppedAt) {
+		return 0, false
+	}
+	return last.droppedAt.Add(dropGrace).Sub(now), true
 }
 
 // left returns for how long the host's last report still holds, 0 or less when it does not. ok is false when the host
@@ -45,7 +72,7 @@ func (l *leases) left(host *v1alpha1.LoadBalancingHost, now time.Time) (left tim
 		if !known && renewTime.Before(&metav1.MicroTime{Time: now}) {
 			at = renewTime.Time
 		}
-		last = renewal{renewTime: *renewTime, at: at}
+		last.renewTime, last.at = *renewTime, at
 		seen[host.UID] = last
 	}
 	lease := defaultLease

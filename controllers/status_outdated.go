@@ -12,37 +12,63 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
-// markOutdated sets the state of hosts whose report ran out to Unknown, as Kubernetes does with nodes whose kubelet is silent:
-// else "kubectl get lbh" and "kubectl wait" would show the last words of a dead host for ever. The agent takes the
-// fields back with its next report.
-func (r *StatusReconciler) markOutdated(ctx context.Context, reports []report, now time.Time) error {
-	for i := range reports {
-		host := reports[i].host
-		if !reports[i].reported || reports[i].fresh || host.Status.State == v1alpha1.HostUnknown {
+// markSilent sets the state of hosts to Unknown whose report ran out, as Kubernetes does with nodes whose kubelet is silent, and
+// of those that their peers dropped: else "kubectl get lbh" and "kubectl wait" would show the last words of a dead host.
+// The agent takes the fields back with its next report.
+// It returns when to look again, zero for never.
+func (r *StatusReconciler) markSilent(ctx context.Context, s *summary) (next time.Duration, err error) {
+	for i := range s.reports {
+		report := &s.reports[i]
+		if !report.reported || report.host.Status.State == v1alpha1.HostUnknown {
 			continue
 		}
-		status := outdatedStatus(host, now)
-		if err := applyStatus(ctx, r.Client, hostKind, host.Name, host.ResourceVersion, &status, statusOwner); err != nil {
-			return err
+		var status *v1alpha1.LoadBalancingHostStatus
+		// A host that drains and is dropped left in order, and says so itself.
+		dropped := s.dropped(report) && report.host.Status.State != v1alpha1.HostDraining
+		wait, believed := r.leases.untilBelieved(report.host, dropped, s.now)
+		switch {
+		case !report.holds:
+			status = s.outdatedStatus(report.host)
+		case believed && wait <= 0:
+			status = s.droppedStatus(report.host)
+		case believed:
+			next = sooner(next, wait+10*time.Millisecond)
+			continue
+		default:
+			continue
+		}
+		host := report.host
+		if err := applyStatus(ctx, r.Client, hostKind, host.Name, host.ResourceVersion, status, statusOwner); err != nil {
+			return 0, err
 		}
 	}
-	return nil
+	return next, nil
 }
 
-// outdatedStatus has only what the manager changes.
-func outdatedStatus(host *v1alpha1.LoadBalancingHost, now time.Time) v1alpha1.LoadBalancingHostStatus {
+func (s *summary) outdatedStatus(host *v1alpha1.LoadBalancingHost) *v1alpha1.LoadBalancingHostStatus {
 	unknown := string(v1alpha1.HostUnknown)
-	status := v1alpha1.LoadBalancingHostStatus{
-		State:   v1alpha1.HostUnknown,
-		Columns: v1alpha1.HostColumns{State: unknown, Stalled: unknown},
-	}
+	return unknownStatus(host, v1alpha1.HostColumns{State: unknown, Stalled: unknown}, v1alpha1.ReasonReportsOutdated,
+		"the agent has not reported since "+lastReport(host), s.now)
+}
+
+func (s *summary) droppedStatus(host *v1alpha1.LoadBalancingHost) *v1alpha1.LoadBalancingHostStatus {
+	unknown := string(v1alpha1.HostUnknown)
+	return unknownStatus(host, v1alpha1.HostColumns{State: unknown, Members: "-", Buckets: "-", Stalled: unknown}, v1alpha1.ReasonMemberLost,
+		fmt.Sprintf("the peers %s dropped the host, and its agent has not reported since %s", ids(s.main.members), lastReport(host)), s.now)
+}
+
+func lastReport(host *v1alpha1.LoadBalancingHost) string {
+	return host.Status.RenewTime.UTC().Format(time.RFC3339)
+}
+
+// unknownStatus has only what the manager changes.
+func unknownStatus(host *v1alpha1.LoadBalancingHost, columns v1alpha1.HostColumns, reason, words string, now time.Time) *v1alpha1.LoadBalancingHostStatus {
+	status := &v1alpha1.LoadBalancingHostStatus{State: v1alpha1.HostUnknown, Columns: columns}
 	for i := range host.Status.Conditions {
 		was := &host.Status.Conditions[i]
 		status.Conditions = append(status.Conditions, nextCondition(was, metav1.Condition{
-			Type: was.Type, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonReportsOutdated,
-			ObservedGeneration: was.ObservedGeneration,
-			Message: fmt.Sprintf("the agent has not reported since %s; before that: %s",
-				host.Status.RenewTime.UTC().Format(time.RFC3339), was.Message),
+			Type: was.Type, Status: metav1.ConditionUnknown, Reason: reason, ObservedGeneration: was.ObservedGeneration,
+			Message: fmt.Sprintf("%s; before that: %s", words, was.Message),
 		}, now))
 	}
 	return status

@@ -11,8 +11,14 @@ import (
 // report is a LoadBalancingHost and how far its status can be believed.
 type report struct {
 	host *v1alpha1.LoadBalancingHost
-	// reported is true when the host ever reported, fresh while its last report holds.
-	reported, fresh bool
+	// reported is true when the host ever reported, holds while its last report does, and fresh while moreover nobody knows
+	// better: the manager overwrites the state of a host that its peers dropped.
+	reported, holds, fresh bool
+}
+
+// overwritten reports whether the manager overwrote a report before its time: agents never say Unknown.
+func (r *report) overwritten() bool {
+	return r.reported && r.holds && r.host.Status.State == v1alpha1.HostUnknown
 }
 
 func (r *report) id() int32 { return r.host.Spec.HostID }

@@ -28,6 +28,8 @@ const (
 	// ReasonReportsOutdated: no host's report is younger than its lease, so nothing can be said (status Unknown).
 	// On a host: its own report is older than its lease.
 	ReasonReportsOutdated = "ReportsOutdated"
+	// ReasonMemberLost: the peers dropped the host, and its agent has not reported since. Host only (status Unknown).
+	ReasonMemberLost = "MemberLost"
 	// ReasonNoHosts: no node is selected, or no selected node is meant to be a member.
 	ReasonNoHosts = "NoHosts"
 )

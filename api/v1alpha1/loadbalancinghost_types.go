@@ -24,7 +24,7 @@ const (
 	HostExcluded HostCondition = "Excluded"
 	// HostDisconnected means that the host's interface has no carrier (WLBS_MEDIA_DISCONNECTED); it has released everything.
 	HostDisconnected HostCondition = "Disconnected"
-	// HostUnknown means that the host's report is older than its lease.
+	// HostUnknown means that the host's report is older than its lease, or that its peers dropped the host since.
 	HostUnknown HostCondition = "Unknown"
 )
 
@@ -256,8 +256,9 @@ type HostColumns struct {
 	Stalled string `json:"stalled,omitempty"`
 }
 
-// LoadBalancingHostStatus is written by the node's agent. Only when the agent's lease runs out does the controller
-// set state, columns.state and the conditions to Unknown, as Kubernetes does with nodes whose kubelet is silent.
+// LoadBalancingHostStatus is written by the node's agent. Only when the agent's lease runs out, or its peers agree that the
+// host is gone, does the controller set state, columns and the conditions to Unknown, as Kubernetes does with nodes
+// whose kubelet is silent.
 // +kubebuilder:validation:MinProperties=1
 type LoadBalancingHostStatus struct {
 	// conditions are Ready, Converged, TrafficStalled, ConfigConsistent and DataplaneReady.

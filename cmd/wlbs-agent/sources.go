@@ -25,8 +25,9 @@ func inKubernetes(config *agent.Config, cluster string) error {
 	if err != nil {
 		return err
 	}
-	config.Source = &kube.Source{Client: client, Cluster: cluster, Node: config.Node, Log: config.Log}
-	config.Sink = kube.NewSink(client, cluster, config.Node, config.Log)
+	sink := kube.NewSink(client, cluster, config.Node, config.Log)
+	config.Source = &kube.Source{Client: client, Cluster: cluster, Node: config.Node, Overwritten: sink.Rewrite, Log: config.Log}
+	config.Sink = sink
 	pod := &kube.Pod{
 		Client: client, Namespace: os.Getenv("POD_NAMESPACE"), Name: os.Getenv("POD_NAME"), UID: os.Getenv("POD_UID"),
 		DaemonSet: os.Getenv("DAEMONSET_NAME"),

@@ -180,3 +180,44 @@ func TestSinkWritesNewsAtOnceAndReleases(t *testing.T) {
 		t.Errorf("the host is still there: %v", err)
 	}
 }
+
+// A live agent takes its status back when the manager took the host for dead, at once and not with the next renewal.
+func TestSinkRewritesWhatTheManagerOverwrote(t *testing.T) {
+	c := newClient(t)
+	_, host := create(t, c, "over", "10.77.3.100")
+	api, err := NewClient(server.Config(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sink := NewSink(api, "over", "node-a", logger(t))
+	source := &Source{Client: api, Cluster: "over", Node: "node-a", Overwritten: sink.Rewrite, Log: logger(t)}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 2)
+	go func() { done <- sink.Run(ctx) }()
+	go func() { done <- source.Run(ctx, func(agent.Desired) {}) }()
+	sink.Report(&v1alpha1.LoadBalancingHostStatus{State: v1alpha1.HostConverged, Members: []int32{1}})
+	await := func(state v1alpha1.HostCondition) {
+		t.Helper()
+		for end := time.Now().Add(patient); time.Now().Before(end); time.Sleep(poll) {
+			if err := c.Get(t.Context(), client.ObjectKeyFromObject(host), host); err != nil {
+				t.Fatal(err)
+			}
+			if host.Status.State == state {
+				return
+			}
+		}
+		t.Fatalf("state is %s, want %s", host.Status.State, state)
+	}
+	await(v1alpha1.HostConverged)
+	host.Status.State = v1alpha1.HostUnknown
+	if err := c.Status().Update(t.Context(), host); err != nil {
+		t.Fatal(err)
+	}
+	await(v1alpha1.HostConverged)
+	cancel()
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}

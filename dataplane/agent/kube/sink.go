@@ -41,13 +41,15 @@ type Sink struct {
 	cluster, node string
 	log           *slog.Logger
 	latest        chan *v1alpha1.LoadBalancingHostStatus
+	overwritten   chan struct{}
 }
 
 // NewSink returns a sink for the node's LoadBalancingHost of the cluster.
 func NewSink(client rest.Interface, cluster, node string, log *slog.Logger) *Sink {
 	return &Sink{
 		client: client, cluster: cluster, node: node, log: log,
-		latest: make(chan *v1alpha1.LoadBalancingHostStatus, 1),
+		latest:      make(chan *v1alpha1.LoadBalancingHostStatus, 1),
+		overwritten: make(chan struct{}, 1),
 	}
 }
 
@@ -68,6 +70,14 @@ func (s *Sink) Report(status *v1alpha1.LoadBalancingHostStatus) {
 	}
 }
 
+// Rewrite says that somebody wrote over the status: it is written again though it is no news.
+func (s *Sink) Rewrite() {
+	select {
+	case s.overwritten <- struct{}{}:
+	default:
+	}
+}
+
 // Run implements agent.Sink: it writes a status that differs at once, and else every renewInterval.
 func (s *Sink) Run(ctx context.Context) error {
 	var current *v1alpha1.LoadBalancingHostStatus
@@ -81,6 +91,8 @@ func (s *Sink) Run(ctx context.Context) error {
 			s.flush(ctx, current, written)
 			return nil
 		case current = <-s.latest:
+		case <-s.overwritten:
+			written = ""
 		case <-timer.C:
 		}
 		now := time.Now()

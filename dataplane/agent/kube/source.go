@@ -50,7 +50,9 @@ type Source struct {
 	Client rest.Interface
 	// Cluster and Node name the two objects.
 	Cluster, Node string
-	Log           *slog.Logger
+	// Overwritten is called when the manager set the host's state to Unknown, for this agent seemed dead; nil for nothing.
+	Overwritten func()
+	Log         *slog.Logger
 }
 
 // Run implements agent.Source. Nothing is delivered before both objects were listed once.
@@ -102,6 +104,9 @@ func (s *Source) informer(resource, name string, example runtime.Object, update 
 				if specChanged(before, after) {
 					update()
 				}
+				if s.Overwritten != nil && becameUnknown(before, after) {
+					s.Overwritten()
+				}
 			},
 			DeleteFunc: func(any) { update() },
 		},
@@ -114,6 +119,12 @@ func stored[T any](store cache.Store) (object T, ok bool) {
 		object, ok = o.(T)
 	}
 	return object, ok
+}
+
+func becameUnknown(before, after any) bool {
+	b, okB := before.(*v1alpha1.LoadBalancingHost)
+	a, okA := after.(*v1alpha1.LoadBalancingHost)
+	return okA && okB && a.Status.State == v1alpha1.HostUnknown && b.Status.State != v1alpha1.HostUnknown
 }
 
 // specChanged keeps the agent's own status writes from coming back as news.
