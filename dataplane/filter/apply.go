@@ -23,7 +23,14 @@ func (f *Filter) Apply(t Table) error {
 	}
 	held := f.heldUnder(c)
 	f.state.commit(c, &held)
+	var before map[uint32]int
+	if f.compiled != nil {
+		before = f.compiled.stickySlots()
+	}
 	f.compiled, f.held, f.applied = c, held, Now()
+	if err := f.purgeClients(before, c.stickySlots()); err != nil {
+		return fmt.Errorf("filter: %w", err)
+	}
 	if !f.pending {
 		return nil
 	}

@@ -236,6 +236,9 @@ func storeSlot(to *wlbsSlot, s *Slot, held bucket.Map) {
 		return // nothing own, nothing held: nothing gets in
 	}
 	to.Own = uint64(s.Own)
+	if s.sticks() {
+		to.Sticky = s.Sticky
+	}
 	to.Busy = uint64(s.Busy & s.Own)
 	to.Held = uint64(held.Minus(s.Own))
 }

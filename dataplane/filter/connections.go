@@ -13,6 +13,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/sticky"
 )
 
 // Timeouts say how long a silent connection is tracked.
@@ -77,6 +78,8 @@ type Connections struct {
 	Count    int // connections beyond the handshake, those that are closing included
 	HalfOpen int // seen once: a SYN, or one segment in mid-stream
 	Expired  int // entries that this sweep removed
+	// Clients are those that stay with this host by extended affinity.
+	Clients int
 	// Idle are, per slot, the buckets without any connection that is not closing.
 	Idle bucket.Table
 }
@@ -92,7 +95,7 @@ func (f *Filter) Connections(now time.Duration) (Connections, error) {
 	defer f.sweeping.Unlock()
 
 	c, committed := f.inForce()
-	s := sweep{compiled: c, now: now, timeouts: f.timeouts}
+	s := sweep{compiled: c, now: now, timeouts: f.timeouts, clients: map[sticky.Client]time.Duration{}}
 	// Half-open first: the programs move entries from there to the other table, adding
 	// before they delete, so an entry on the move is seen once at least.
 	var err error
@@ -101,6 +104,9 @@ func (f *Filter) Connections(now time.Duration) (Connections, error) {
 	}
 	if s.result.Count, err = s.table(f.maps.byName[wlbsMapConnections], false); err != nil {
 		return Connections{}, fmt.Errorf("map connections: %w", err)
+	}
+	if err := f.sweepClients(&s); err != nil {
+		return Connections{}, fmt.Errorf("map clients: %w", err)
 	}
 	for i := range s.present {
 		s.result.Idle[i] = bucket.All.Minus(s.present[i])
@@ -118,7 +124,9 @@ type sweep struct {
 	timeouts Timeouts
 	present  bucket.Table // buckets with an entry that is not closing
 	tracked  bucket.Table // buckets with any entry
-	result   Connections
+	// clients with extended affinity, and when they last had a connection
+	clients map[sticky.Client]time.Duration
+	result  Connections
 }
 
 const sweepBatch = 4096
@@ -142,7 +150,7 @@ func (s *sweep) table(m *ebpf.Map, halfOpen bool) (int, error) {
 				continue
 			}
 			left++
-			s.note(&flows[i], &conns[i])
+			s.note(&flows[i], &conns[i], halfOpen)
 		}
 		if err != nil {
 			break
@@ -178,7 +186,7 @@ func (s *sweep) expire(m *ebpf.Map, flow *wlbsFlow, halfOpen bool) error {
 	return nil
 }
 
-func (s *sweep) note(flow *wlbsFlow, c *wlbsConn) {
+func (s *sweep) note(flow *wlbsFlow, c *wlbsConn, halfOpen bool) {
 	if s.compiled == nil {
 		return
 	}
@@ -190,9 +198,21 @@ func (s *sweep) note(flow *wlbsFlow, c *wlbsConn) {
 	client := netip.AddrPortFrom(address(flow.Client), bits.ReverseBytes16(flow.ClientPort))
 	b := s.compiled.table.Slots[slot].Bucket(client)
 	s.tracked[slot] = s.tracked[slot].With(b)
+	if p := &s.compiled.table.Slots[slot]; p.sticks() && !halfOpen {
+		s.noteClient(p.client(flow.Client), c)
+	}
 	if !isClosing(c) {
 		s.present[slot] = s.present[slot].With(b)
 	}
+}
+
+// noteClient notes that a client has a connection, or had it until it was closed.
+func (s *sweep) noteClient(client sticky.Client, c *wlbsConn) {
+	seen := s.now
+	if isClosing(c) {
+		seen = min(seen, time.Duration(c.Seen))
+	}
+	s.clients[client] = max(s.clients[client], seen)
 }
 
 func address(words [4]uint32) netip.Addr {

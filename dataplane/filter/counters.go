@@ -24,6 +24,7 @@ type Counters struct {
 	RSTHeld             uint64 // of those: kept from the client, whose connection may be another host's
 	HandshakesCompleted uint64 // first segment of the client after its SYN
 	Untracked           uint64 // segments let in without an entry, the table being full
+	ClientsFull         uint64 // clients that could not be kept by extended affinity, the table being full
 
 	ResolutionAsked    uint64 // ARP requests and neighbour solicitations for a virtual IP
 	ResolutionAnswered uint64 // answers that left
@@ -79,6 +80,7 @@ func sumCounters(perCPU []wlbsCounters) Counters {
 		RSTHeld:             sum.Stage[wlbsCounterCOUNTER_RST_HELD],
 		HandshakesCompleted: sum.Stage[wlbsCounterCOUNTER_HANDSHAKE_COMPLETED],
 		Untracked:           sum.Stage[wlbsCounterCOUNTER_UNTRACKED],
+		ClientsFull:         sum.Stage[wlbsCounterCOUNTER_CLIENTS_FULL],
 		ResolutionAsked:     sum.Stage[wlbsCounterCOUNTER_RESOLUTION_ASKED],
 		ResolutionAnswered:  sum.Stage[wlbsCounterCOUNTER_RESOLUTION_ANSWERED],
 		ResolutionConflict:  sum.Stage[wlbsCounterCOUNTER_RESOLUTION_CONFLICT],

@@ -41,7 +41,8 @@ type Config struct {
 	// Log takes what an operator should know about choices made here; nil is nowhere.
 	Log *slog.Logger
 
-	withoutTCX bool // as on a kernel that has none
+	withoutTCX bool   // as on a kernel that has none
+	maxClients uint32 // 0 is the size of the map in bpf/maps.h
 }
 
 func (c *Config) validate() error {
@@ -151,6 +152,9 @@ func (f *Filter) spec() (*ebpf.CollectionSpec, error) {
 		spec.Programs["wlbs_xdp"].Flags &^= unix.BPF_F_XDP_HAS_FRAGS
 	}
 	spec.Maps[wlbsMapConnections].MaxEntries = f.config.MaxConnections
+	if f.config.maxClients != 0 {
+		spec.Maps[wlbsMapClients].MaxEntries = f.config.maxClients
+	}
 	for name, mac := range map[string]net.HardwareAddr{
 		wlbsVarClusterMac: f.config.ClusterMAC,
 		wlbsVarHostMac:    f.config.HostMAC,

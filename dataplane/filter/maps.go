@@ -33,6 +33,9 @@ type openedMaps struct {
 	resized *ebpf.Map
 }
 
+// isClientMap tells the maps that came with extended affinity. They are never in the way of taking over the others.
+func isClientMap(name string) bool { return name == wlbsMapClients || name == wlbsMapExceptions }
+
 func (o *openedMaps) close() {
 	for _, m := range o.byName {
 		_ = m.Close()
@@ -84,6 +87,9 @@ func adoptMaps(shared map[string]*ebpf.MapSpec, path string) (_ *openedMaps, err
 	}()
 	for name, s := range shared {
 		m, err := ebpf.LoadPinnedMap(filepath.Join(path, pinName(name)), nil)
+		if errors.Is(err, os.ErrNotExist) && isClientMap(name) {
+			m, err = ebpf.NewMap(s) // of an agent without extended affinity
+		}
 		if err != nil {
 			return nil, fmt.Errorf("pinned map %s: %w", pinName(name), err)
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
 )
@@ -46,6 +47,10 @@ type Slot struct {
 	// Busy are those of them in which a live peer still has connections: there a TCP
 	// segment is accepted only if its connection is tracked here.
 	Busy bucket.Map
+	// Sticky is the key of the rule's extended affinity, 0 without: clients stay with this host for StickyFor after their
+	// last connection, when their buckets do not. Needs ModeMultiple, an affinity by address, and a key of its own.
+	Sticky    uint32
+	StickyFor time.Duration
 }
 
 // Rule maps the ports From to To, both included, to a slot.
@@ -95,8 +100,13 @@ func (t *Table) Validate() error {
 			errs = append(errs, fmt.Errorf("rule %d: %s is no virtual IP", i, r.VIP))
 		}
 	}
+	rules := map[uint32]bool{}
 	for i := range t.Slots {
 		s := &t.Slots[i]
+		if s.Sticky != 0 && (s.Affinity == AffinityNone || rules[s.Sticky]) {
+			errs = append(errs, fmt.Errorf("slot %d: extended affinity with affinity %d, key %08x", i, s.Affinity, s.Sticky))
+		}
+		rules[s.Sticky] = true
 		if s.Filter > ModeDisabled || s.Affinity > AffinityNetwork {
 			errs = append(errs, fmt.Errorf("slot %d: mode %d, affinity %d", i, s.Filter, s.Affinity))
 		}
@@ -109,20 +119,23 @@ func (t *Table) Validate() error {
 
 // Bucket returns the bucket of a client's TCP or UDP connection in the slot.
 func (s *Slot) Bucket(client netip.AddrPort) int {
-	addr, port := client.Addr().Unmap(), client.Port()
-	switch s.Affinity {
-	case AffinityNone:
-	case AffinitySingle:
+	port := client.Port()
+	if s.Affinity != AffinityNone {
 		port = 0
-	case AffinityNetwork:
-		port = 0
-		if addr.Is4() {
-			addr = masked(addr, 24)
-		} else {
-			addr = masked(addr, 64)
-		}
 	}
-	return bucket.Of(addr, port)
+	return bucket.Of(s.masked(client.Addr().Unmap()), port)
+}
+
+// masked returns the part of a client's address that the affinity regards.
+func (s *Slot) masked(addr netip.Addr) netip.Addr {
+	switch {
+	case s.Affinity != AffinityNetwork:
+		return addr
+	case addr.Is4():
+		return masked(addr, 24)
+	default:
+		return masked(addr, 64)
+	}
 }
 
 func masked(addr netip.Addr, bits int) netip.Addr {

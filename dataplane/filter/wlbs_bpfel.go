@@ -13,6 +13,17 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type wlbsClient struct {
+	_    structs.HostLayout
+	Seen uint64
+}
+
+type wlbsClientKey struct {
+	_      structs.HostLayout
+	Client [4]uint32
+	Rule   uint32
+}
+
 type wlbsClock struct {
 	_       structs.HostLayout
 	Jiffies uint64
@@ -57,15 +68,21 @@ const (
 	wlbsCounterCOUNTER_SOURCE_BLOCKED      wlbsCounter = 16
 	wlbsCounterCOUNTER_HEARTBEATS          wlbsCounter = 17
 	wlbsCounterCOUNTER_RST_HELD            wlbsCounter = 18
-	wlbsCounterCOUNTERS                    wlbsCounter = 19
+	wlbsCounterCOUNTER_CLIENTS_FULL        wlbsCounter = 19
+	wlbsCounterCOUNTERS                    wlbsCounter = 20
 )
 
 type wlbsCounters struct {
 	_             structs.HostLayout
-	Stage         [19]uint64
+	Stage         [20]uint64
 	Admitted      [64]uint64
 	Delivered     [64]uint64
 	HeartbeatSeen uint64
+}
+
+type wlbsException struct {
+	_      structs.HostLayout
+	Holder uint32
 }
 
 type wlbsFlow struct {
@@ -95,7 +112,8 @@ type wlbsSlot struct {
 	ClientMaskV4Lo uint64
 	ClientMaskV6Lo uint64
 	PortMask       uint32
-	Pad            [5]uint32
+	Sticky         uint32
+	Pad            [4]uint32
 }
 
 type wlbsState struct {
@@ -120,8 +138,10 @@ type wlbsVip struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	wlbsMapClients         = "clients"
 	wlbsMapConnections     = "connections"
 	wlbsMapCounterTable    = "counter_table"
+	wlbsMapExceptions      = "exceptions"
 	wlbsMapHalfOpen        = "half_open"
 	wlbsProgWlbsClock      = "wlbs_clock"
 	wlbsProgWlbsEgress     = "wlbs_egress"
@@ -187,8 +207,10 @@ type wlbsProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type wlbsMapSpecs struct {
+	Clients      *ebpf.MapSpec `ebpf:"clients"`
 	Connections  *ebpf.MapSpec `ebpf:"connections"`
 	CounterTable *ebpf.MapSpec `ebpf:"counter_table"`
+	Exceptions   *ebpf.MapSpec `ebpf:"exceptions"`
 	HalfOpen     *ebpf.MapSpec `ebpf:"half_open"`
 }
 
@@ -224,15 +246,19 @@ func (o *wlbsObjects) Close() error {
 //
 // It can be passed to loadWlbsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type wlbsMaps struct {
+	Clients      *ebpf.Map `ebpf:"clients"`
 	Connections  *ebpf.Map `ebpf:"connections"`
 	CounterTable *ebpf.Map `ebpf:"counter_table"`
+	Exceptions   *ebpf.Map `ebpf:"exceptions"`
 	HalfOpen     *ebpf.Map `ebpf:"half_open"`
 }
 
 func (m *wlbsMaps) Close() error {
 	return _WlbsClose(
+		m.Clients,
 		m.Connections,
 		m.CounterTable,
+		m.Exceptions,
 		m.HalfOpen,
 	)
 }

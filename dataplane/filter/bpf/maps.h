@@ -37,4 +37,23 @@ struct {
 	__type(value, struct conn);
 } half_open SEC(".maps");
 
+/* Key: client of a rule with extended affinity that stays with this host. Value: when it last
+ * had a connection. Never evicts: when it is full, new clients are served without. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct client_key);
+	__type(value, struct client);
+} clients SEC(".maps");
+
+/* Key: client of a rule with extended affinity that stays with another host. Value: which. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 262144);
+	__type(key, struct client_key);
+	__type(value, struct exception);
+} exceptions SEC(".maps");
+
 #endif

@@ -117,11 +117,12 @@ static __always_inline void track_syn(struct flow *flow, struct conn *conn, __u6
 	open_half(flow, now, 0);
 }
 
-static __always_inline void track_half_open(struct flow *flow, struct conn *half, __u32 fin, __u64 now)
+/* Returns whether the handshake is complete. */
+static __always_inline bool track_half_open(struct flow *flow, struct conn *half, __u32 fin, __u64 now)
 {
 	if (half->flags & CONN_MIDSTREAM) {
 		half->seen = now;
-		return; /* the server has to confirm it, see track_server */
+		return false; /* the server has to confirm it, see track_server */
 	}
 	if (!(half->flags & CONN_COMPLETED))
 		count(COUNTER_HANDSHAKE_COMPLETED);
@@ -129,6 +130,7 @@ static __always_inline void track_half_open(struct flow *flow, struct conn *half
 		half->flags |= CONN_COMPLETED;
 		half->seen = now;
 	}
+	return true;
 }
 
 static __always_inline void track_client_known(struct conn *conn, __u8 tcp_flags, __u64 now)
@@ -144,8 +146,9 @@ static __always_inline void track_client_known(struct conn *conn, __u8 tcp_flags
 	touch(conn, now);
 }
 
-/* What a client's frame that was let in tells about its connection. Not static, so that the
- * verifier looks at it once, and not at every way that leads here. */
+/* What a client's frame that was let in tells about its connection; returns whether it completes
+ * a handshake. Not static, so that the verifier looks at it once, and not at every way that
+ * leads here. */
 __attribute__((noinline)) int track_client(const struct packet *p)
 {
 	__u64 now = bpf_ktime_get_coarse_ns();
@@ -169,7 +172,7 @@ __attribute__((noinline)) int track_client(const struct packet *p)
 		if (half)
 			bpf_map_delete_elem(&half_open, &flow);
 	} else if (half) {
-		track_half_open(&flow, half, p->tcp_flags & TCP_FIN ? CONN_FIN_CLIENT : 0, now);
+		return track_half_open(&flow, half, p->tcp_flags & TCP_FIN ? CONN_FIN_CLIENT : 0, now);
 	} else if (!(p->tcp_flags & TCP_FIN)) {
 		open_half(&flow, now, CONN_MIDSTREAM);
 	}

@@ -44,7 +44,8 @@ struct slot {
 	__u64 client_mask_v4_lo;
 	__u64 client_mask_v6_lo;
 	__u32 port_mask;
-	__u32 pad[5];
+	__u32 sticky; /* extended affinity: the rule's key in clients and exceptions; 0 is without */
+	__u32 pad[4];
 };
 
 /* All that decides about a packet, complete for one epoch. */
@@ -89,6 +90,22 @@ struct conn {
 	__u32 since_ms; /* half-open table, mid-stream: when first seen, modulo 2^32 */
 };
 
+/* A client of one rule with extended affinity, masked by the rule's affinity. No padding:
+ * it is a hash key. */
+struct client_key {
+	__u32 client[4];
+	__u32 rule;
+};
+
+struct client {
+	__u64 seen; /* coarse CLOCK_MONOTONIC ns, at most CLIENT_GRANULARITY_NS late */
+};
+
+/* A client that another host holds. */
+struct exception {
+	__u32 holder; /* host ID */
+};
+
 enum counter {
 	COUNTER_NONE,	  /* frames that are none of our business */
 	COUNTER_ADMITTED, /* never counted here: see counters.admitted */
@@ -109,6 +126,7 @@ enum counter {
 	COUNTER_SOURCE_BLOCKED,
 	COUNTER_HEARTBEATS,
 	COUNTER_RST_HELD,
+	COUNTER_CLIENTS_FULL,
 	COUNTERS,
 };
 

@@ -3,6 +3,7 @@
 #define WLBS_VERDICT_H
 
 #include "policy.h"
+#include "sticky.h"
 #include "track.h"
 
 /* At rest, that is own and not busy, and where neither this host nor a peer can have a
@@ -35,6 +36,8 @@ static __always_inline bool accepts_fragment(struct policy *policy, const struct
 			return true;
 		slot = &policy->slots[index & (SLOTS - 1)];
 	}
+	if (slot->sticky)
+		return accepts_sticky(slot, p);
 	return (slot->own | slot->held) & address_bit(slot, p);
 }
 
@@ -44,10 +47,11 @@ static __always_inline bool accepts(struct policy *policy, const struct vip *vip
 
 	switch (p->kind) {
 	case KIND_TCP:
-		return accepts_tcp(find_slot(policy, vip, PROTOCOL_TCP, p->dst_port), p);
+		slot = find_slot(policy, vip, PROTOCOL_TCP, p->dst_port);
+		return slot->sticky ? accepts_sticky(slot, p) : accepts_tcp(slot, p);
 	case KIND_UDP:
 		slot = find_slot(policy, vip, PROTOCOL_UDP, p->dst_port);
-		return slot->own & bucket_bit(slot, p);
+		return slot->sticky ? accepts_sticky(slot, p) : slot->own & bucket_bit(slot, p);
 	case KIND_FRAGMENT:
 		return accepts_fragment(policy, vip, p);
 	case KIND_ADDRESS:

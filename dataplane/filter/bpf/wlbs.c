@@ -23,6 +23,7 @@
 #include "parse.h"
 #include "policy.h"
 #include "track.h"
+#include "sticky.h"
 #include "verdict.h"
 #include "arp.h"
 #include "nd.h"
@@ -116,10 +117,13 @@ static __always_inline struct frame linear_frame(struct __sk_buff *skb)
 
 /* deliver hands an admitted frame to the stack. It was sent to the cluster MAC, so its
  * pkt_type is MULTICAST or OTHERHOST, of which tcp_v4_rcv takes none and says nothing. */
-static __always_inline int deliver(struct __sk_buff *skb, const struct packet *p)
+static __always_inline int deliver(struct __sk_buff *skb, struct policy *policy, const struct vip *vip,
+				   const struct packet *p)
 {
-	if (p->kind == KIND_TCP)
-		track_client(p);
+	if (p->kind == KIND_UDP)
+		note_client(find_slot(policy, vip, PROTOCOL_UDP, p->dst_port), p);
+	else if (p->kind == KIND_TCP && track_client(p))
+		note_client(find_slot(policy, vip, PROTOCOL_TCP, p->dst_port), p);
 	count_delivered(rx_queue(skb), segments(skb));
 	if (skb->pkt_type != 0 /* PACKET_HOST */)
 		bpf_skb_change_type(skb, 0);
@@ -148,7 +152,7 @@ static __always_inline int ingress_ip(struct __sk_buff *skb, const struct frame 
 		}
 		count_admitted(rx_queue(skb), segments(skb));
 	}
-	return deliver(skb, &p);
+	return deliver(skb, policy, vip, &p);
 }
 
 /* A neighbour that checks whether it still reaches the virtual IP asks it, not its group
