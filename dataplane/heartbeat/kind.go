@@ -13,6 +13,9 @@ const (
 	KindMembership Kind = 0xC0DE01BF
 	// KindIdentity is what NLB calls an extended heartbeat: Identity.
 	KindIdentity Kind = 0xC0DE01C0
+	// KindReliable is what Wireshark calls the NLB Reliable Protocol. What NLB puts into it is not public; here it carries
+	// lists of clients, see package sticky.
+	KindReliable Kind = 0xC0DE01DE
 )
 
 // KindOf returns the kind of a payload, 0 where it is too short to have one. The rest of the payload may be anything.
