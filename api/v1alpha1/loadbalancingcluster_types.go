@@ -444,6 +444,9 @@ const (
 	CauseMemberLeft ConvergenceCause = "MemberLeft"
 	// CauseModifiedParams: weights or other parameters of a host changed.
 	CauseModifiedParams ConvergenceCause = "ModifiedParams"
+	// CauseStickinessSynchronizationFailure: the hosts agreed, but the lists of clients that stay with their hosts by extended
+	// affinity did not come in time: some clients may have changed hosts.
+	CauseStickinessSynchronizationFailure ConvergenceCause = "ClientStickinessSynchronizationFailure"
 	// CauseUnknown: the host does not know, for it only followed its peers.
 	CauseUnknown ConvergenceCause = "Unknown"
 )

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/convergence"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/filter"
 )
@@ -27,10 +28,17 @@ func (m *member) begin() error {
 	if err != nil {
 		return err
 	}
-	if m.machine = m.restore(settings); m.machine == nil {
+	machine, had := m.restore(settings)
+	if machine == nil {
 		m.inForce = nil
-		m.machine = convergence.New(settings, filter.Now())
+		machine = convergence.New(settings, filter.Now())
 	}
+	m.machine = machine
+	settings.Incarnation = machine.Incarnation()
+	if m.clients, err = newClients(m.offered, settings, m.node.filter, m.log); err != nil {
+		return err
+	}
+	m.clients.gate.Keep(had)
 	return m.agent.state.save(m.saved())
 }
 
@@ -56,26 +64,27 @@ func (m *member) settings() (convergence.Settings, error) {
 	return m.offered.settings(m.node.iface.Addr.Addr(), m.incarnation, binary.LittleEndian.Uint32(code[:])), nil
 }
 
-// restore returns the machine that goes on where the last agent stopped, or nil if there is none.
-func (m *member) restore(settings convergence.Settings) *convergence.Machine {
+// restore returns the machine that goes on where the last agent stopped, and the buckets that it has, or nil if there is none.
+func (m *member) restore(settings convergence.Settings) (*convergence.Machine, bucket.Table) {
 	snapshot, err := m.agent.state.takeSnapshot()
 	if err != nil || snapshot == nil {
 		if err != nil {
 			m.log.Error("Starting anew", "error", err)
 		}
-		return nil
+		return nil, bucket.Table{}
 	}
 	machine, err := convergence.Restore(settings, snapshot, filter.Now())
 	if err != nil {
 		m.log.Info("Starting anew", "reason", err)
-		return nil
+		return nil, bucket.Table{}
 	}
-	if d := machine.Step(filter.Now(), convergence.Tick{}).Decision; m.inForce == nil || d.Policy != m.inForce.digest {
+	d := machine.Step(filter.Now(), convergence.Tick{}).Decision
+	if m.inForce == nil || d.Policy != m.inForce.digest {
 		m.log.Info("Starting anew", "reason", "the config in force was not saved")
-		return nil
+		return nil, bucket.Table{}
 	}
 	m.log.Info("Going on where the last agent stopped")
-	return machine
+	return machine, d.Accept
 }
 
 func (m *member) saved() saved {

@@ -117,9 +117,11 @@ func (m *member) stepUntil(ctx context.Context, limit time.Duration, done func()
 			return ctx.Err()
 		case message := <-m.received:
 			err = m.step(ctx, convergence.Received{Message: message})
+		case list := <-m.lists:
+			err = m.heed(ctx, list)
 		case <-sample.C:
 			err = m.sample(ctx)
-		case <-time.After(max(min(m.out.Wake, end)-now, 0)):
+		case <-time.After(max(min(m.wake(), end)-now, 0)):
 			err = m.step(ctx, convergence.Tick{})
 		}
 		if err != nil {

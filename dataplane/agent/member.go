@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -43,6 +44,8 @@ type member struct {
 	out      convergence.Output // of the last step
 	received chan *heartbeat.Message
 	identity chan heartbeat.Identity // of peers
+	lists    chan []byte             // frames with lists of clients, see package sticky
+	clients  *clients
 	roster   roster
 	// nextIdentity is when this host says again who it is.
 	nextIdentity time.Duration
@@ -69,6 +72,7 @@ func (a *agent) newMember(ctx context.Context, p *plan) (*member, error) {
 		offered: p, plans: map[uint64]*plan{p.digest: p},
 		received: make(chan *heartbeat.Message, receiveQueue),
 		identity: make(chan heartbeat.Identity, receiveQueue), roster: roster{},
+		lists:    make(chan []byte, receiveQueue),
 		detector: stall.NewDetector(stall.Settings{Window: p.stallWindow, MinPackets: p.stallMinPackets}),
 		sampler:  sampler{ifindex: n.iface.Index, filter: n.filter},
 		reporter: reporter{status: &a.status},
@@ -136,6 +140,8 @@ func (m *member) dispatch(payload []byte) error {
 			return err
 		}
 		offer(m.identity, identity)
+	case heartbeat.KindReliable:
+		offer(m.lists, bytes.Clone(payload))
 	default:
 		return heartbeat.ErrForeign
 	}
@@ -168,7 +174,7 @@ func (m *member) loop(ctx context.Context, receiver <-chan error) error {
 		return err
 	}
 	for {
-		wake.Reset(max(m.out.Wake-filter.Now(), 0))
+		wake.Reset(max(m.wake()-filter.Now(), 0))
 		var err error
 		select {
 		case <-ctx.Done():
@@ -190,6 +196,8 @@ func (m *member) loop(ctx context.Context, receiver <-chan error) error {
 			m.upkeep(ctx)
 		case identity := <-m.identity:
 			err = m.learn(ctx, identity)
+		case list := <-m.lists:
+			err = m.heed(ctx, list)
 		}
 		if err != nil {
 			return err
@@ -245,7 +253,12 @@ func (m *member) step(ctx context.Context, events ...convergence.Event) error {
 	m.out = m.machine.Step(filter.Now(), events...)
 	d := &m.out.Decision
 	changedPolicy := m.putInForce(d.Policy)
-	if m.out.DecisionChanged || changedPolicy || m.applied == nil {
+	m.clients.told(events)
+	changedClients, err := m.clients.follow(m.machine.PeerClients(), d)
+	if err != nil {
+		return err
+	}
+	if m.out.DecisionChanged || changedPolicy || changedClients || m.applied == nil {
 		if err := m.apply(ctx, d); err != nil {
 			return err
 		}
@@ -261,6 +274,7 @@ func (m *member) step(ctx context.Context, events ...convergence.Event) error {
 			return fmt.Errorf("lease: %w", err)
 		}
 	}
+	m.sendLists()
 	for _, t := range m.out.Transitions {
 		m.log.Info("Cluster changed", "kind", string(t.Kind), "host", t.Host, "message", t.Message)
 		if t.Kind == convergence.TransitionConverged {
@@ -301,7 +315,9 @@ func (m *member) apply(ctx context.Context, d *convergence.Decision) error {
 	if p == nil {
 		p = m.offered
 	}
-	table := p.table(d)
+	open := *d
+	open.Accept = m.clients.open(p, d)
+	table := p.table(&open, m.clients.mayHold)
 	if m.applied != nil && differInBusyOnly(m.applied, &table) {
 		if err := m.node.filter.SetBusy(d.Busy); err != nil {
 			return fmt.Errorf("filter: %w", err)
@@ -316,8 +332,9 @@ func (m *member) apply(ctx context.Context, d *convergence.Decision) error {
 	if err := m.node.setVIPs(ctx, p.vips); err != nil {
 		return fmt.Errorf("virtual IPs: %w", err)
 	}
+	before := m.applied
 	m.applied = &table
-	return nil
+	return m.clients.applied(before, &table)
 }
 
 func differInBusyOnly(a, b *filter.Table) bool {
@@ -330,8 +347,33 @@ func differInBusyOnly(a, b *filter.Table) bool {
 	return same
 }
 
+// wake is when there is something to do though nothing happens.
+func (m *member) wake() time.Duration { return min(m.out.Wake, m.clients.wake()) }
+
+// heed takes a frame with a list of clients.
+func (m *member) heed(ctx context.Context, list []byte) error {
+	if err := m.clients.exchange.Receive(list); err != nil {
+		m.log.Debug("List of clients ignored", "error", err)
+		return nil
+	}
+	return m.step(ctx, convergence.Tick{})
+}
+
+// sendLists sends what is due of the lists of clients. What the interface's queue has no room for, peers ask for again.
+func (m *member) sendLists() {
+	for _, frame := range m.clients.exchange.Send(filter.Now()) {
+		if err := m.node.conn.Send(frame); err != nil {
+			m.log.Debug("List of clients not sent", "error", err)
+			return
+		}
+	}
+}
+
+// send sends a heartbeat, with the version of the list of clients as it is now.
 func (m *member) send(message *heartbeat.Message) bool {
-	m.frame = message.AppendTo(m.frame[:0])
+	stamped := *message
+	stamped.ClientsVersion = m.clients.exchange.Version()
+	m.frame = stamped.AppendTo(m.frame[:0])
 	err := m.node.conn.Send(m.frame)
 	if errors.Is(err, unix.EMSGSIZE) {
 		err = errors.Join(m.node.checkMTU(), err)
@@ -380,6 +422,9 @@ func (m *member) sample(ctx context.Context) error {
 		Evict:          m.offered.stallEvicts && verdict.Stalled(),
 	}}
 	if s.swept {
+		if err := m.clients.swept(m.applied); err != nil {
+			return err
+		}
 		events = append(events, convergence.Idle{Table: s.connections.Idle})
 		if m.drain.over(s.stall.At, m.out.View.State, s.connections.Count, s.connections.HalfOpen) {
 			m.log.Info("Drained, stopping", "connectionsCut", s.connections.Count)

@@ -67,6 +67,9 @@ type slotPlan struct {
 	weight   uint32
 	priority uint8
 	state    v1alpha1.RuleState
+	// sticky is the key of extended affinity, the same on all hosts, and 0 without; stickyFor its time.
+	sticky    uint32
+	stickyFor time.Duration
 }
 
 // newPlan resolves what a node is asked to be. Its errors name the field at fault.
@@ -144,6 +147,9 @@ func (p *plan) resolveRules(spec *v1alpha1.LoadBalancingClusterSpec, host *v1alp
 			priority: handlingOrder(mine.HandlingPriority, host.HostID),
 			state:    mine.State,
 		}
+		if r.AffinityTimeoutSeconds != nil && r.FilteringMode == v1alpha1.FilteringModeMultiple && r.Affinity != v1alpha1.AffinityNone {
+			p.slots[slot].stickyFor = time.Duration(*r.AffinityTimeoutSeconds) * time.Second
+		}
 	}
 	p.slots[bucket.DefaultSlot] = slotPlan{
 		mode:     placement.Multiple,
@@ -201,8 +207,25 @@ func (p *plan) sumUp(spec *v1alpha1.LoadBalancingClusterSpec) error {
 			return err
 		}
 	}
+	p.keyRules()
 	p.slots[bucket.DefaultSlot].digest, err = digest(p.vips, p.rules)
 	return err
+}
+
+// keyRules gives a key to each rule with extended affinity, by what falls into it: clients stay where they are when rules
+// only change places. All hosts come to the same keys.
+func (p *plan) keyRules() {
+	used := map[uint32]bool{0: true}
+	for slot := range p.slotNames {
+		s := &p.slots[slot]
+		if s.stickyFor == 0 {
+			continue
+		}
+		for s.sticky = uint32(s.digest); used[s.sticky]; {
+			s.sticky++
+		}
+		used[s.sticky] = true
+	}
 }
 
 // packetsOf returns the rules that decide which packets fall into a slot: its own, and those
@@ -296,14 +319,35 @@ func (p *plan) desired() convergence.Desired {
 	}
 }
 
-// table is what the filter shall do by this plan and the buckets that convergence gave the host.
-func (p *plan) table(d *convergence.Decision) filter.Table {
+// table is what the filter shall do by this plan and the buckets that convergence gave the host. mayHold says that the host
+// may keep clients by extended affinity.
+func (p *plan) table(d *convergence.Decision, mayHold bool) filter.Table {
 	t := filter.Table{Epoch: uint64(d.Epoch), VIPs: p.vips, Rules: p.rules}
 	for _, slot := range p.usedSlots() {
 		s := &p.slots[slot]
 		t.Slots[slot] = filter.Slot{Filter: filterMode(s), Affinity: s.affinity, Own: d.Accept[slot], Busy: d.Busy[slot]}
+		if s.holds(mayHold, d.Accept[slot]) {
+			t.Slots[slot].Sticky, t.Slots[slot].StickyFor = s.sticky, s.stickyFor
+		}
 	}
 	return t
+}
+
+// holds reports whether extended affinity works in a slot. Who takes no new connections holds nobody; but as long as it has
+// buckets, it leaves the clients of others alone.
+func (s *slotPlan) holds(mayHold bool, own bucket.Map) bool {
+	return s.sticky != 0 && (own != 0 || mayHold && s.state == v1alpha1.RuleStateEnabled && s.weight > 0)
+}
+
+// stickySlots are those with extended affinity.
+func (p *plan) stickySlots() []int {
+	var slots []int
+	for slot := range p.slotNames {
+		if p.slots[slot].sticky != 0 {
+			slots = append(slots, slot)
+		}
+	}
+	return slots
 }
 
 func (p *plan) slotName(slot int) string {

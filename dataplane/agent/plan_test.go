@@ -65,7 +65,7 @@ func TestPlanFillsInWhatIsNotSaid(t *testing.T) {
 			t.Errorf("slot %d (-want +got):\n%s", slot, diff)
 		}
 	}
-	table := p.table(&convergence.Decision{Epoch: 7})
+	table := p.table(&convergence.Decision{Epoch: 7}, true)
 	if err := table.Validate(); err != nil {
 		t.Error(err)
 	}
@@ -176,7 +176,7 @@ func TestOnlyBusyBucketsNeedNoNewTable(t *testing.T) {
 		d := convergence.Decision{Epoch: 7}
 		d.Accept[0] = 0b0111
 		change(&d)
-		out := p.table(&d)
+		out := p.table(&d, true)
 		return &out
 	}
 	before := table(func(*convergence.Decision) {})

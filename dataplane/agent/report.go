@@ -50,7 +50,7 @@ func (r *reporter) build(m *member) *v1alpha1.LoadBalancingHostStatus {
 		Members:                  idsOf(membersOf(view)),
 		Epoch:                    new(int64(view.Epoch)),
 		Convergences:             new(int64(view.Convergences)),
-		LastConvergence:          r.lastConvergence(view),
+		LastConvergence:          r.lastConvergence(view, m.clients.failedEpoch),
 		Buckets:                  bucketReport(inForce, &view.Own),
 		Traffic:                  r.traffic(),
 		Dataplane: v1alpha1.HostDataplane{
@@ -76,12 +76,16 @@ func (r *reporter) build(m *member) *v1alpha1.LoadBalancingHostStatus {
 	return s.DeepCopy()
 }
 
-func (r *reporter) lastConvergence(view *convergence.View) *v1alpha1.ConvergenceRecord {
+// lastConvergence takes the epoch in which the clients' lists of the members did not come, 0 for none.
+func (r *reporter) lastConvergence(view *convergence.View, stickinessFailed uint32) *v1alpha1.ConvergenceRecord {
 	if view.Cause == convergence.CauseNone {
 		return nil
 	}
 	started := r.instant(view.Started)
 	record := &v1alpha1.ConvergenceRecord{Cause: v1alpha1.ConvergenceCause(view.Cause.String()), StartedAt: &started}
+	if stickinessFailed != 0 && stickinessFailed == view.Epoch {
+		record.Cause = v1alpha1.CauseStickinessSynchronizationFailure
+	}
 	if view.Finished != 0 {
 		record.DurationMilliseconds = new((view.Finished - view.Started).Milliseconds())
 	}

@@ -16,8 +16,11 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/sticky"
 )
 
-// Held returns the clients that stay with this host, by the table in force. It reads all entries. What it returns is
-// complete once the programs that ran at the last Apply are done: it waits for them.
+// Await returns when no program runs any more that began before the call.
+func (f *Filter) Await() { awaitReaders() }
+
+// Held returns the clients that stay with this host, by the table in force. It reads all entries. Those outside of the own
+// buckets are complete after Await: no more come until the next Apply.
 func (f *Filter) Held() (sticky.Held, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -25,7 +28,6 @@ func (f *Filter) Held() (sticky.Held, error) {
 	if f.compiled == nil {
 		return held, nil
 	}
-	awaitReaders()
 	slots := f.compiled.stickySlots()
 	err := f.eachClient(func(c *sticky.Client, _ *wlbsClient) {
 		i, ok := slots[c.Rule]

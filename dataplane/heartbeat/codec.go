@@ -102,6 +102,7 @@ func (e *Extension) put(b []byte) {
 	le.PutUint32(b[104:], e.SYNs)
 	le.PutUint32(b[108:], e.Handshakes)
 	b[112] = e.Leader
+	b[113], b[114], b[115] = byte(e.ClientsVersion), byte(e.ClientsVersion>>8), byte(e.ClientsVersion>>16)
 }
 
 // Unmarshal decodes a payload, which may be padded at its end. It accepts every payload that AppendTo can make, takes any
@@ -174,6 +175,7 @@ func (e *Extension) get(b []byte) {
 	e.SYNs = le.Uint32(b[104:])
 	e.Handshakes = le.Uint32(b[108:])
 	e.Leader = b[112]
+	e.ClientsVersion = uint32(b[113]) | uint32(b[114])<<8 | uint32(b[115])<<16
 }
 
 // validate rejects values that no sender of this version writes.

@@ -212,6 +212,9 @@ type Extension struct {
 	ClusterKey uint32
 	// SYNs delivered to the sender's stack and Handshakes completed there, both modulo 2^32, for the peers' comparison.
 	SYNs, Handshakes uint32
+	// ClientsVersion is the version of the sender's list of clients that stay with it by extended affinity outside of its own
+	// buckets, see package sticky: 24 bits, 0 for an empty list.
+	ClientsVersion uint32
 	// StallReason is 0 or the stage at which the sender's traffic stands still.
 	StallReason uint8
 }
