@@ -113,7 +113,7 @@ func TestAggregate(t *testing.T) {
 		{
 			name:        "all well",
 			reports:     []report{says(1, converged, 7, all), says(2, converged, 7, all), says(3, converged, 7, all)},
-			conditions:  []string{"Ready=True/Serving", "Converged=True/Converged", "TrafficStalled=False/TrafficFlows", "ConfigConsistent=True/Consistent", "Partitioned=False/OneView", "FieldsInEffect=True/AllFieldsInEffect"},
+			conditions:  []string{"Ready=True/Serving", "Converged=True/Converged", "TrafficStalled=False/TrafficFlows", "ConfigConsistent=True/Consistent", "Partitioned=False/OneView"},
 			hosts:       "3/3",
 			defaultHost: "node-a",
 			states:      []string{"node-a=Converged/Member", "node-b=Converged/Member", "node-c=Converged/Member"},

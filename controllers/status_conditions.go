@@ -44,7 +44,6 @@ func (s *summary) conditions() []metav1.Condition {
 		{v1alpha1.ConditionTrafficStalled, stalled},
 		{v1alpha1.ConditionConfigConsistent, consistent},
 		{v1alpha1.ConditionPartitioned, partitioned},
-		{v1alpha1.ConditionFieldsInEffect, s.fieldsInEffect()},
 	} {
 		conditions = append(conditions, nextCondition(
 			conditionOf(s.cluster.Status.Conditions, c.conditionType),
@@ -205,13 +204,6 @@ func (s *summary) partitioned() verdict {
 		words = append(words, fmt.Sprintf("%s (%s)", ids(v.members), strings.Join(nodes, ", ")))
 	}
 	return yes(v1alpha1.ReasonDisjointViews, "these groups are converged without each other, each serves all clients: %s", strings.Join(words, " and "))
-}
-
-func (s *summary) fieldsInEffect() verdict {
-	if fields := v1alpha1.FieldsWithoutEffect(&s.cluster.Spec); len(fields) > 0 {
-		return no(v1alpha1.ReasonFieldsWithoutEffect, "accepted, but without effect in this version: %s", strings.Join(fields, ", "))
-	}
-	return yes(v1alpha1.ReasonAllFieldsInEffect, "all fields of the spec are in effect")
 }
 
 // ready sums up the others.

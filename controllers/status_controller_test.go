@@ -259,17 +259,6 @@ func TestStatusOfTwoClustersOnOneVIP(t *testing.T) {
 	c.waitForCondition(t, "first", v1alpha1.ConditionConfigConsistent, metav1.ConditionTrue, v1alpha1.ReasonConsistent)
 }
 
-func TestFieldsWithoutEffectAreNamed(t *testing.T) {
-	c := start(t, 0)
-	c.lbc(t, "fields", func(s *v1alpha1.LoadBalancingClusterSpec) {
-		s.PortRules = []v1alpha1.PortRule{{Name: "http", Ports: v1alpha1.PortRange{From: 80, To: 80}, AffinityTimeoutSeconds: new(int32(600))}}
-	})
-	condition := c.waitForCondition(t, "fields", v1alpha1.ConditionFieldsInEffect, metav1.ConditionFalse, v1alpha1.ReasonFieldsWithoutEffect)
-	if want := "spec.portRules[http].affinityTimeoutSeconds=600"; !strings.Contains(condition.Message, want) {
-		t.Errorf("message %q does not name %s", condition.Message, want)
-	}
-}
-
 // In steady state a renewed report must not cost a write of the cluster's status. The last writes of the start may still be
 // under way when the cluster is Ready, so that one round of renewals without a write is what counts.
 func TestRenewalsDoNotWriteTheCluster(t *testing.T) {

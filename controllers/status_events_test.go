@@ -8,7 +8,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
@@ -124,16 +123,12 @@ func TestNoticesOfRemovedHost(t *testing.T) {
 
 func TestNoticesOfConfig(t *testing.T) {
 	cluster := testCluster()
-	cluster.Spec.PortRules = []v1alpha1.PortRule{{Name: "http", AffinityTimeoutSeconds: new(int32(600))}}
 	first := after(cluster, says(1, converged, 7, []int32{1}, contradicts(v1alpha1.ReasonRulesDiffer, "differ")))
 	var got []string
 	for _, n := range notices(&cluster.Status, &first.Status) {
 		got = append(got, n.reason)
 	}
-	if diff := cmp.Diff([]string{"MemberJoined", "Converged", v1alpha1.ReasonRulesDiffer, v1alpha1.ReasonFieldsWithoutEffect}, got); diff != "" {
+	if diff := cmp.Diff([]string{"MemberJoined", "Converged", v1alpha1.ReasonRulesDiffer}, got); diff != "" {
 		t.Error(diff)
-	}
-	if c := conditionOf(first.Status.Conditions, v1alpha1.ConditionFieldsInEffect); c.Status != metav1.ConditionFalse {
-		t.Errorf("FieldsInEffect is %s", c.Status)
 	}
 }

@@ -15,8 +15,6 @@ const (
 	ConditionConfigConsistent = "ConfigConsistent"
 	// ConditionPartitioned is True while two disjoint views both say that they are converged. Cluster only.
 	ConditionPartitioned = "Partitioned"
-	// ConditionFieldsInEffect is False while the spec sets a field that has no effect in this version. Cluster only.
-	ConditionFieldsInEffect = "FieldsInEffect"
 	// ConditionHostsAssigned is False while a selected node cannot become a host. Cluster only.
 	ConditionHostsAssigned = "HostsAssigned"
 	// ConditionDataplaneReady is True while interface, addresses and filter are set up. Host only.
@@ -98,14 +96,6 @@ const (
 	ReasonDisjointViews = "DisjointViews"
 	// ReasonOneView: there is one group of converged hosts.
 	ReasonOneView = "OneView"
-)
-
-// Reasons of ConditionFieldsInEffect.
-const (
-	// ReasonAllFieldsInEffect: every field that the spec sets has its effect.
-	ReasonAllFieldsInEffect = "AllFieldsInEffect"
-	// ReasonFieldsWithoutEffect: the message names the fields that are valid and will have an effect in a later version.
-	ReasonFieldsWithoutEffect = "FieldsWithoutEffect"
 )
 
 // Reasons of ConditionHostsAssigned.

@@ -175,9 +175,9 @@ type PortRule struct {
 	// +optional
 	Affinity Affinity `json:"affinity,omitempty"`
 
-	// affinityTimeoutSeconds keeps a client on its host for that many seconds after its last connection, even when
-	// the hosts converge in between (extended affinity), 1 to 14400. Unset turns it off.
-	// Accepted and reported by the condition FieldsInEffect, without effect in this version.
+	// affinityTimeoutSeconds keeps a client on its host for that many seconds after the end of its last connection, or its
+	// last datagram, even when the hosts converge in between (extended affinity), 1 to 14400. Unset turns it off.
+	// Each rule counts for itself. Needs filteringMode Multiple, with affinity Single or Network.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=14400
@@ -573,7 +573,7 @@ type ClusterColumns struct {
 // LoadBalancingClusterStatus is what the hosts report, put together.
 // +kubebuilder:validation:MinProperties=1
 type LoadBalancingClusterStatus struct {
-	// conditions are Ready, Converged, TrafficStalled, ConfigConsistent, Partitioned, FieldsInEffect and HostsAssigned.
+	// conditions are Ready, Converged, TrafficStalled, ConfigConsistent, Partitioned and HostsAssigned.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

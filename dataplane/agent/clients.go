@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"time"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
@@ -43,7 +42,8 @@ func newClients(p *plan, s convergence.Settings, f *filter.Filter, log *slog.Log
 		return nil, fmt.Errorf("clients of peers: %w", err)
 	}
 	c := &clients{log: log, filter: f, exchange: sticky.New(sticky.Settings{
-		HostID: p.hostID, ClusterKey: s.ClusterKey, Incarnation: s.Incarnation, ClusterIP: s.ClusterIP, HostIP: s.HostIP, Version: rand.Uint32(),
+		HostID: p.hostID, ClusterKey: s.ClusterKey, Incarnation: s.Incarnation, ClusterIP: s.ClusterIP, HostIP: s.HostIP,
+		Version: uint32(filter.Now() / time.Millisecond), // runs faster than versions are made
 	})}
 	c.exchange.Adopt(exceptions)
 	return c, nil

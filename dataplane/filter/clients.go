@@ -201,8 +201,12 @@ func (f *Filter) adoptClients(s *sweep, slots map[uint32]int) error {
 func (f *Filter) expireClient(s *sweep, c *sticky.Client, slots map[uint32]int) error {
 	var v wlbsClient
 	key := keyOf(c)
-	if err := f.maps.byName[wlbsMapClients].Lookup(&key, &v); err != nil {
-		return nil // gone
+	err := f.maps.byName[wlbsMapClients].Lookup(&key, &v)
+	if errors.Is(err, ebpf.ErrKeyNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("map clients: %w", err)
 	}
 	if slot, ok := slots[c.Rule]; ok && time.Duration(v.Seen)+s.compiled.table.Slots[slot].StickyFor >= s.now {
 		return nil

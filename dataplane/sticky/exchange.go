@@ -31,8 +31,8 @@ type Settings struct {
 	ClusterKey        uint32
 	Incarnation       uint64
 	ClusterIP, HostIP [4]byte
-	// Version is where versions begin. It is random, as an agent that goes on in the incarnation of another must not
-	// give its versions to other lists.
+	// Version is where versions begin: an agent that goes on in the incarnation of another must not give that one's versions to
+	// other lists.
 	Version uint32
 }
 
