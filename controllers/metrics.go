@@ -24,6 +24,11 @@ type Metrics struct {
 	stalled   *prometheus.Desc
 	condition *prometheus.Desc
 	epoch     *prometheus.Desc
+
+	connections *prometheus.Desc
+	untracked   *prometheus.Desc
+	packets     *prometheus.Desc
+	opened      *prometheus.Desc
 }
 
 // NewMetrics returns a collector that reads from reader, which should be a cache.
@@ -38,6 +43,15 @@ func NewMetrics(reader client.Reader) *Metrics {
 			"1 for the present status of a condition of a LoadBalancingCluster, 0 for the others.", []string{"cluster", "condition", "status"}, nil),
 		epoch: prometheus.NewDesc("wlbs_cluster_epoch",
 			"Number of the view in force of a LoadBalancingCluster.", []string{"cluster"}, nil),
+		connections: prometheus.NewDesc("wlbs_host_connections",
+			"TCP connections that a host tracked at its last report.", []string{"cluster", "node"}, nil),
+		untracked: prometheus.NewDesc("wlbs_host_untracked_connections_total",
+			"TCP connections that a host accepted while its connection table was full.", []string{"cluster", "node"}, nil),
+		packets: prometheus.NewDesc("wlbs_rule_packets_total",
+			"Packets of a port rule that a host accepted, or dropped because a peer or nobody has them.",
+			[]string{"cluster", "node", "rule", "verdict"}, nil),
+		opened: prometheus.NewDesc("wlbs_rule_connection_requests_total",
+			"TCP connection requests of a port rule that a host accepted.", []string{"cluster", "node", "rule"}, nil),
 	}
 }
 
@@ -47,6 +61,10 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- m.stalled
 	ch <- m.condition
 	ch <- m.epoch
+	ch <- m.connections
+	ch <- m.untracked
+	ch <- m.packets
+	ch <- m.opened
 }
 
 // Collect implements prometheus.Collector.
@@ -60,6 +78,32 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	for i := range clusters.Items {
 		m.collect(ch, &clusters.Items[i])
+	}
+	var hosts v1alpha1.LoadBalancingHostList
+	if err := m.reader.List(ctx, &hosts); err != nil {
+		ch <- prometheus.NewInvalidMetric(m.connections, err)
+		return
+	}
+	for i := range hosts.Items {
+		m.collectTraffic(ch, &hosts.Items[i])
+	}
+}
+
+// collectTraffic exports a host's counters of its last report, which is up to 30 s old.
+func (m *Metrics) collectTraffic(ch chan<- prometheus.Metric, host *v1alpha1.LoadBalancingHost) {
+	put := func(desc *prometheus.Desc, kind prometheus.ValueType, value *int64, labels ...string) {
+		if value != nil {
+			ch <- prometheus.MustNewConstMetric(desc, kind, float64(*value), append([]string{host.Spec.ClusterName, host.Spec.NodeName}, labels...)...)
+		}
+	}
+	traffic := &host.Status.Traffic
+	put(m.connections, prometheus.GaugeValue, traffic.Connections)
+	put(m.untracked, prometheus.CounterValue, traffic.Untracked)
+	for i := range traffic.Rules {
+		rule := &traffic.Rules[i]
+		put(m.packets, prometheus.CounterValue, rule.Accepted, rule.Rule, "accepted")
+		put(m.packets, prometheus.CounterValue, rule.Dropped, rule.Rule, "dropped")
+		put(m.opened, prometheus.CounterValue, rule.Opened, rule.Rule)
 	}
 }
 

@@ -5,6 +5,7 @@ package controllers
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 
@@ -16,19 +17,36 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
-// clusters is a reader of these LoadBalancingClusters.
+// clusters is a reader of these LoadBalancingClusters, and of one host.
 type clusters []v1alpha1.LoadBalancingCluster
+
+// countingHost is the host that clusters has.
+func countingHost() v1alpha1.LoadBalancingHost {
+	return v1alpha1.LoadBalancingHost{
+		Spec: v1alpha1.LoadBalancingHostSpec{ClusterName: "web", NodeName: "node-a", HostID: 1},
+		Status: v1alpha1.LoadBalancingHostStatus{Traffic: v1alpha1.HostTraffic{
+			Connections: new(int64(3)), Untracked: new(int64(4)),
+			Rules: []v1alpha1.RuleTraffic{{Rule: "http", Accepted: new(int64(5)), Dropped: new(int64(6)), Opened: new(int64(2))}},
+		}},
+	}
+}
 
 func (c clusters) Get(context.Context, client.ObjectKey, client.Object, ...client.GetOption) error {
 	return errors.ErrUnsupported
 }
 
 func (c clusters) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
-	into, ok := list.(*v1alpha1.LoadBalancingClusterList)
-	if !ok || c == nil {
+	switch into := list.(type) {
+	case *v1alpha1.LoadBalancingClusterList:
+		if c == nil {
+			return errors.ErrUnsupported
+		}
+		into.Items = c
+	case *v1alpha1.LoadBalancingHostList:
+		into.Items = []v1alpha1.LoadBalancingHost{countingHost()}
+	default:
 		return errors.ErrUnsupported
 	}
-	into.Items = c
 	return nil
 }
 
@@ -43,7 +61,7 @@ func scrape(t *testing.T, reader client.Reader) (map[string]float64, error) {
 	samples := map[string]float64{}
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
-			samples[f.GetName()+labelWords(m)] = m.GetGauge().GetValue()
+			samples[f.GetName()+labelWords(m)] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
 		}
 	}
 	return samples, err
@@ -55,6 +73,17 @@ func labelWords(m *dto.Metric) string {
 		words = append(words, l.GetName()+"="+l.GetValue())
 	}
 	return "{" + strings.Join(words, ",") + "}"
+}
+
+// hostSamples are those of countingHost.
+func hostSamples() map[string]float64 {
+	return map[string]float64{
+		"wlbs_host_connections{cluster=web,node=node-a}":                              3,
+		"wlbs_host_untracked_connections_total{cluster=web,node=node-a}":              4,
+		"wlbs_rule_packets_total{cluster=web,node=node-a,rule=http,verdict=accepted}": 5,
+		"wlbs_rule_packets_total{cluster=web,node=node-a,rule=http,verdict=dropped}":  6,
+		"wlbs_rule_connection_requests_total{cluster=web,node=node-a,rule=http}":      2,
+	}
 }
 
 func TestMetrics(t *testing.T) {
@@ -76,6 +105,7 @@ func TestMetrics(t *testing.T) {
 		"wlbs_cluster_condition{cluster=web,condition=Converged,status=Unknown}": 0,
 		"wlbs_cluster_epoch{cluster=web}":                                        7,
 	}
+	maps.Copy(want, hostSamples())
 	if diff := cmp.Diff(want, samples); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -83,8 +113,11 @@ func TestMetrics(t *testing.T) {
 
 func TestMetricsOfNewCluster(t *testing.T) {
 	samples, err := scrape(t, clusters{*testCluster()})
-	if err != nil || len(samples) != 0 {
-		t.Errorf("a cluster without status has %v, %v", samples, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(hostSamples(), samples); diff != "" {
+		t.Errorf("a cluster without status (-want +got):\n%s", diff)
 	}
 }
 

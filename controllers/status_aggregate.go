@@ -187,6 +187,9 @@ func ownWords(host *v1alpha1.LoadBalancingHost) []string {
 			words = append(words, c.Reason+": "+c.Message)
 		}
 	}
+	if c := conditionOf(host.Status.Conditions, v1alpha1.ConditionConnectionTableFull); c != nil && c.Status == metav1.ConditionTrue {
+		words = append(words, c.Reason+": "+c.Message)
+	}
 	return words
 }
 

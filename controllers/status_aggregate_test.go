@@ -75,6 +75,14 @@ func lacks(reason, message string) hostOption {
 	}
 }
 
+func hasTableFull(message string) hostOption {
+	return func(r *report) {
+		r.host.Status.Conditions = append(r.host.Status.Conditions, metav1.Condition{
+			Type: v1alpha1.ConditionConnectionTableFull, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonConnectionTableFull, Message: message,
+		})
+	}
+}
+
 func contradicts(reason, message string) hostOption {
 	return func(r *report) {
 		r.host.Status.Conditions = append(r.host.Status.Conditions, metav1.Condition{

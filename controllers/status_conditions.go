@@ -44,6 +44,7 @@ func (s *summary) conditions() []metav1.Condition {
 		{v1alpha1.ConditionTrafficStalled, stalled},
 		{v1alpha1.ConditionConfigConsistent, consistent},
 		{v1alpha1.ConditionPartitioned, partitioned},
+		{v1alpha1.ConditionConnectionTableFull, s.tableFull()},
 	} {
 		conditions = append(conditions, nextCondition(
 			conditionOf(s.cluster.Status.Conditions, c.conditionType),
@@ -204,6 +205,24 @@ func (s *summary) partitioned() verdict {
 		words = append(words, fmt.Sprintf("%s (%s)", ids(v.members), strings.Join(nodes, ", ")))
 	}
 	return yes(v1alpha1.ReasonDisjointViews, "these groups are converged without each other, each serves all clients: %s", strings.Join(words, " and "))
+}
+
+// tableFull is True while a host has no room to track new connections.
+func (s *summary) tableFull() verdict {
+	if !s.anyFresh() && slices.ContainsFunc(s.reports, func(r report) bool { return r.reported }) {
+		return outdated()
+	}
+	var words []string
+	for i := range s.reports {
+		r := &s.reports[i]
+		if c := conditionOf(r.host.Status.Conditions, v1alpha1.ConditionConnectionTableFull); r.fresh && c != nil && c.Status == metav1.ConditionTrue {
+			words = append(words, r.node()+": "+c.Message)
+		}
+	}
+	if len(words) > 0 {
+		return yes(v1alpha1.ReasonConnectionTableFull, "%s", truncate(strings.Join(words, "; "), 8192))
+	}
+	return no(v1alpha1.ReasonConnectionsTracked, "every new connection is tracked")
 }
 
 // ready sums up the others.

@@ -94,6 +94,18 @@ func TestStatus(t *testing.T) {
 		c.waitForCondition(t, "status", v1alpha1.ConditionTrafficStalled, metav1.ConditionFalse, v1alpha1.ReasonTrafficFlows)
 		c.waitForEvent(t, "status", "TrafficRecovered")
 	})
+	t.Run("connection table full", func(t *testing.T) {
+		const why = "all 1024 entries of the connection table are in use"
+		c.report(t, "status", "node-b", tableFull(convergedReport(7, "Converged", 1, 2, 3), why))
+		c.waitForCondition(t, "status", v1alpha1.ConditionConnectionTableFull, metav1.ConditionTrue, v1alpha1.ReasonConnectionTableFull)
+		c.waitForCondition(t, "status", v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonServing)
+		if note := c.waitForEvent(t, "status", v1alpha1.ReasonConnectionTableFull); note != "node-b: "+why {
+			t.Errorf("event says %q", note)
+		}
+		c.report(t, "status", "node-b", convergedReport(7, "Converged", 1, 2, 3))
+		c.waitForCondition(t, "status", v1alpha1.ConditionConnectionTableFull, metav1.ConditionFalse, v1alpha1.ReasonConnectionsTracked)
+		c.waitForEvent(t, "status", v1alpha1.ReasonConnectionsTracked)
+	})
 	t.Run("host lost", func(t *testing.T) {
 		c.report(t, "status", "node-a", convergedReport(8, "Converged as DEFAULT", 1, 2))
 		c.report(t, "status", "node-b", convergedReport(8, "Converged", 1, 2))
@@ -279,4 +291,12 @@ func TestRenewalsDoNotWriteTheCluster(t *testing.T) {
 		return fmt.Errorf("five renewals wrote the cluster; status -before +after:\n%s", cmp.Diff(before.Status, after.Status))
 	})
 	c.waitForCondition(t, "steady", v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonServing)
+}
+
+func tableFull(report map[string]any, message string) map[string]any {
+	report["conditions"] = []any{map[string]any{
+		"type": v1alpha1.ConditionConnectionTableFull, "status": "True", "reason": v1alpha1.ReasonConnectionTableFull,
+		"message": message, "lastTransitionTime": metav1.Now().UTC().Format(time.RFC3339),
+	}}
+	return report
 }

@@ -103,6 +103,7 @@ func conditionNotices(before, after *v1alpha1.LoadBalancingClusterStatus) []noti
 	}{
 		{v1alpha1.ConditionPartitioned, metav1.ConditionTrue, "PartitionHealed"},
 		{v1alpha1.ConditionConfigConsistent, metav1.ConditionFalse, "ConfigConsistent"},
+		{v1alpha1.ConditionConnectionTableFull, metav1.ConditionTrue, v1alpha1.ReasonConnectionsTracked},
 	} {
 		is, was := conditionOf(after.Conditions, c.conditionType), conditionOf(before.Conditions, c.conditionType)
 		wasBad := was != nil && was.Status == c.bad

@@ -24,6 +24,7 @@ func TestNotices(t *testing.T) {
 	none := testCluster()
 	well := after(none, says(1, converged, 7, all), says(2, converged, 7, all), says(3, converged, 7, all))
 	stalled := after(well, says(1, converged, 7, all), says(2, converged, 7, all), says(3, converged, 7, all, stalledBy(v1alpha1.StallEgressQueue)))
+	full := after(well, says(1, converged, 7, all), says(2, converged, 7, all), says(3, converged, 7, all, hasTableFull("100 in use")))
 	crashed := after(well, says(1, converged, 8, two), says(2, converged, 8, two), says(3, converged, 7, all))
 	expired := after(crashed, says(1, converged, 8, two), says(2, converged, 8, two), says(3, converged, 7, all, stale))
 	apart := after(well, says(1, converged, 8, two), says(2, converged, 8, two), says(3, converged, 8, []int32{3}))
@@ -39,6 +40,9 @@ func TestNotices(t *testing.T) {
 		{"stall begins", well, stalled, []string{"Warning EgressQueueStalled node-c"}},
 		{"stall goes on", stalled, stalled, nil},
 		{"stall ends", stalled, well, []string{"Normal TrafficRecovered node-c"}},
+		{"connection table full", well, full, []string{"Warning ConnectionTableFull "}},
+		{"connection table still full", full, full, nil},
+		{"connection table has room", full, well, []string{"Normal ConnectionsTracked "}},
 		{"member lost", well, crashed, []string{"Warning MemberLost node-c", "Normal Converged "}},
 		{"its report runs out later", crashed, expired, nil},
 		{"member back", expired, well, []string{"Normal MemberJoined node-c", "Normal Converged "}},

@@ -15,6 +15,9 @@ const (
 	ConditionConfigConsistent = "ConfigConsistent"
 	// ConditionPartitioned is True while two disjoint views both say that they are converged. Cluster only.
 	ConditionPartitioned = "Partitioned"
+	// ConditionConnectionTableFull is True while a host has no room to track new TCP connections. They are served all the
+	// same, as in NLB, but break when their bucket moves to another host. Ready does not depend on it.
+	ConditionConnectionTableFull = "ConnectionTableFull"
 	// ConditionHostsAssigned is False while a selected node cannot become a host. Cluster only.
 	ConditionHostsAssigned = "HostsAssigned"
 	// ConditionDataplaneReady is True while interface, addresses and filter are set up. Host only.
@@ -96,6 +99,14 @@ const (
 	ReasonDisjointViews = "DisjointViews"
 	// ReasonOneView: there is one group of converged hosts.
 	ReasonOneView = "OneView"
+)
+
+// Reasons of ConditionConnectionTableFull.
+const (
+	// ReasonConnectionTableFull: spec.dataplane.maxConnections connections are tracked. On a cluster the message names the hosts.
+	ReasonConnectionTableFull = "ConnectionTableFull"
+	// ReasonConnectionsTracked: every new connection is tracked.
+	ReasonConnectionsTracked = "ConnectionsTracked"
 )
 
 // Reasons of ConditionHostsAssigned.

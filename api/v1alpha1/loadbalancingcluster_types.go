@@ -573,7 +573,7 @@ type ClusterColumns struct {
 // LoadBalancingClusterStatus is what the hosts report, put together.
 // +kubebuilder:validation:MinProperties=1
 type LoadBalancingClusterStatus struct {
-	// conditions are Ready, Converged, TrafficStalled, ConfigConsistent, Partitioned and HostsAssigned.
+	// conditions are Ready, Converged, TrafficStalled, ConfigConsistent, Partitioned, ConnectionTableFull and HostsAssigned.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -144,6 +144,30 @@ type HostStall struct {
 	Since *metav1.Time `json:"since,omitempty"`
 }
 
+// RuleTraffic counts the packets of one port rule that the filter decided about.
+type RuleTraffic struct {
+	// rule is the name of the port rule, or default for the ports that no rule covers.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Rule string `json:"rule,omitempty"`
+
+	// accepted counts packets that the filter accepted.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Accepted *int64 `json:"accepted,omitempty"`
+
+	// dropped counts packets that the filter left to another host, or that no host may have.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Dropped *int64 `json:"dropped,omitempty"`
+
+	// opened counts TCP connection requests among those accepted, repeated ones included.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Opened *int64 `json:"opened,omitempty"`
+}
+
 // HostTraffic counts packets for the virtual IPs by stage since the filter was loaded.
 // +kubebuilder:validation:MinProperties=1
 type HostTraffic struct {
@@ -191,6 +215,13 @@ type HostTraffic struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	Untracked *int64 `json:"untracked,omitempty"`
+
+	// rules counts packets by port rule. A rule that is changed goes on counting under its name as long as the agent runs.
+	// +optional
+	// +listType=map
+	// +listMapKey=rule
+	// +kubebuilder:validation:MaxItems=64
+	Rules []RuleTraffic `json:"rules,omitempty"`
 }
 
 // HostDataplane says what the agent set up on the node.
@@ -261,7 +292,7 @@ type HostColumns struct {
 // whose kubelet is silent.
 // +kubebuilder:validation:MinProperties=1
 type LoadBalancingHostStatus struct {
-	// conditions are Ready, Converged, TrafficStalled, ConfigConsistent and DataplaneReady.
+	// conditions are Ready, Converged, TrafficStalled, ConfigConsistent, DataplaneReady and ConnectionTableFull.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -169,6 +169,9 @@ func (m *member) loop(ctx context.Context, receiver <-chan error) error {
 		return err
 	}
 	m.drain.set(m.offered, filter.Now())
+	if m.reporter.sample, err = m.sampler.first(); err != nil {
+		return err
+	}
 	err = m.step(ctx, convergence.Carrier{Up: link.Running}, convergence.Offer{Policy: m.offered.policy()}, m.drain.desired(m.offered))
 	if err != nil {
 		return err
@@ -422,6 +425,7 @@ func (m *member) sample(ctx context.Context) error {
 		Evict:          m.offered.stallEvicts && verdict.Stalled(),
 	}}
 	if s.swept {
+		m.watchTable(&s)
 		if err := m.clients.swept(m.applied); err != nil {
 			return err
 		}
@@ -436,6 +440,19 @@ func (m *member) sample(ctx context.Context) error {
 	}
 	m.report()
 	return nil
+}
+
+// watchTable notices when there is no room for new connections, and when there is again.
+func (m *member) watchTable(s *sample) {
+	m.reporter.table.size = m.offered.connections
+	if !m.reporter.table.observe(s.connections.Count, s.counters.Untracked) {
+		return
+	}
+	if m.reporter.table.full {
+		m.log.Warn("Connection table full", "message", m.reporter.table.message())
+	} else {
+		m.log.Info("Connection table has room again", "connections", s.connections.Count)
+	}
 }
 
 // report passes the host's state on to the socket and the sink, which write what is news.

@@ -27,6 +27,8 @@ type reporter struct {
 	sendError   error  // of the last heartbeat
 	sample      sample
 	verdict     stall.Verdict
+	table       tableWatch
+	rules       ruleCounters
 
 	// status is built anew each time, but conditions keep their transition times.
 	status *v1alpha1.LoadBalancingHostStatus
@@ -37,6 +39,7 @@ type reporter struct {
 
 func (r *reporter) build(m *member) *v1alpha1.LoadBalancingHostStatus {
 	view, s := m.out.View, r.status
+	r.table.size = m.offered.connections
 	hostGeneration := m.offered.source.Host.Generation
 	inForce := m.inForce
 	if inForce == nil {
@@ -52,7 +55,7 @@ func (r *reporter) build(m *member) *v1alpha1.LoadBalancingHostStatus {
 		Convergences:             new(int64(view.Convergences)),
 		LastConvergence:          r.lastConvergence(view, m.clients.failedEpoch),
 		Buckets:                  bucketReport(inForce, &view.Own),
-		Traffic:                  r.traffic(),
+		Traffic:                  r.traffic(inForce),
 		Dataplane: v1alpha1.HostDataplane{
 			Interface:  m.node.iface.Name,
 			VirtualIPs: addresses(m.node.vips),
@@ -92,7 +95,7 @@ func (r *reporter) lastConvergence(view *convergence.View, stickinessFailed uint
 	return record
 }
 
-func (r *reporter) traffic() v1alpha1.HostTraffic {
+func (r *reporter) traffic(inForce *plan) v1alpha1.HostTraffic {
 	c := &r.sample.counters
 	return v1alpha1.HostTraffic{
 		Admitted:    new(int64(c.Admitted)),
@@ -104,6 +107,7 @@ func (r *reporter) traffic() v1alpha1.HostTraffic {
 		Completed:   new(int64(c.HandshakesCompleted)),
 		Connections: new(int64(r.sample.connections.Count)),
 		Untracked:   new(int64(c.Untracked)),
+		Rules:       r.rules.report(inForce, &c.Slots),
 	}
 }
 
@@ -147,6 +151,12 @@ func (r *reporter) setConditions(s *v1alpha1.LoadBalancingHostStatus, view *conv
 		set(v1alpha1.ConditionConverged, true, v1alpha1.ReasonConverged, members)
 	} else {
 		set(v1alpha1.ConditionConverged, false, string(s.State), members)
+	}
+
+	if r.table.full {
+		set(v1alpha1.ConditionConnectionTableFull, true, v1alpha1.ReasonConnectionTableFull, r.table.message())
+	} else {
+		set(v1alpha1.ConditionConnectionTableFull, false, v1alpha1.ReasonConnectionsTracked, "")
 	}
 
 	consistent, reason, message := r.consistency(view)

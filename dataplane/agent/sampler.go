@@ -48,6 +48,25 @@ type sample struct {
 	stall stall.Sample
 }
 
+// first reads what an earlier agent left in the filter, so that the first report has it: counters and the number of
+// connections. Which buckets they are in only the filter of the first decision tells.
+func (r *sampler) first() (sample, error) {
+	counters, err := r.filter.Counters()
+	if err != nil {
+		return sample{}, fmt.Errorf("counters: %w", err)
+	}
+	connections, err := r.filter.Connections(filter.Now())
+	if err != nil {
+		return sample{}, fmt.Errorf("tracked connections: %w", err)
+	}
+	link, err := hostnet.ReadLink(r.ifindex)
+	if err != nil {
+		return sample{}, err
+	}
+	r.connections = connections
+	return sample{counters: counters, connections: connections, link: link}, nil
+}
+
 func (r *sampler) read(out *convergence.Output) (sample, error) {
 	now := filter.Now()
 	counters, err := r.filter.Counters()

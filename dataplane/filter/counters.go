@@ -5,6 +5,8 @@ package filter
 import (
 	"fmt"
 	"time"
+
+	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
 )
 
 // Counters are totals since the maps were made, in frames as they are on the wire; they
@@ -23,7 +25,7 @@ type Counters struct {
 	RST                 uint64 // sent from a virtual IP, those held back included
 	RSTHeld             uint64 // of those: kept from the client, whose connection may be another host's
 	HandshakesCompleted uint64 // first segment of the client after its SYN
-	Untracked           uint64 // segments let in without an entry, the table being full
+	Untracked           uint64 // connections let in without an entry, the table being full
 	ClientsFull         uint64 // clients that could not be kept by extended affinity, the table being full
 
 	ResolutionAsked    uint64 // ARP requests and neighbour solicitations for a virtual IP
@@ -39,6 +41,16 @@ type Counters struct {
 	// Queues are the receive queues up to the last one with traffic. Queues beyond the
 	// 64th share the counters of those 64 below.
 	Queues []QueueCounters
+	// Slots tells the decisions by slot. What no single slot decides is in none: frames that are
+	// invalid or for all hosts.
+	Slots [bucket.Slots]SlotCounters
+}
+
+// SlotCounters are the filter's decisions about the packets of one slot's rules.
+type SlotCounters struct {
+	Accepted uint64
+	Dropped  uint64 // another host's, not served at all, or without a lease
+	Opened   uint64 // of those accepted: TCP SYNs
 }
 
 // QueueCounters are the counters of one receive queue.
@@ -66,6 +78,11 @@ func sumCounters(perCPU []wlbsCounters) Counters {
 			sum.Admitted[q] += cpu.Admitted[q]
 			sum.Delivered[q] += cpu.Delivered[q]
 		}
+		for s := range cpu.Slots {
+			sum.Slots[s].Accepted += cpu.Slots[s].Accepted
+			sum.Slots[s].Dropped += cpu.Slots[s].Dropped
+			sum.Slots[s].Opened += cpu.Slots[s].Opened
+		}
 		sum.HeartbeatSeen = max(sum.HeartbeatSeen, cpu.HeartbeatSeen)
 	}
 	c := Counters{
@@ -88,6 +105,10 @@ func sumCounters(perCPU []wlbsCounters) Counters {
 		SourceBlocked:       sum.Stage[wlbsCounterCOUNTER_SOURCE_BLOCKED],
 		Heartbeats:          sum.Stage[wlbsCounterCOUNTER_HEARTBEATS],
 		HeartbeatSeen:       time.Duration(sum.HeartbeatSeen),
+	}
+	for s := range c.Slots {
+		n := &sum.Slots[s]
+		c.Slots[s] = SlotCounters{Accepted: n.Accepted, Dropped: n.Dropped, Opened: n.Opened}
 	}
 	for q := range sum.Admitted {
 		if sum.Admitted[q]|sum.Delivered[q] == 0 {

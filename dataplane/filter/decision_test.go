@@ -407,3 +407,33 @@ func TestHeartbeatIsStamped(t *testing.T) {
 		}
 	})
 }
+
+// Accepted and dropped packets count under the slot that decided, connection requests apart; what no slot decides counts
+// under none.
+func TestSlotCounters(t *testing.T) {
+	forHooks(t, func(t *testing.T, hook Hook) {
+		table := tableOf(Slot{Affinity: AffinityNone, Own: bucket.All})
+		table.Slots[3] = Slot{Affinity: AffinityNone}
+		table.Slots[bucket.DefaultSlot] = Slot{Affinity: AffinitySingle, Own: bucket.All}
+		table.Rules = []Rule{{From: 80, To: 80, TCP: true, UDP: true, Slot: 0}, {From: 81, To: 81, TCP: true, UDP: true, Slot: 3}}
+		r := newRig(t, hook)
+		r.apply(table)
+		tcp := func(port uint16, flags uint8) []byte {
+			return packetSpec{src: client4, dst: vip4, sport: 40000, dport: port, flags: flags}.bytes()
+		}
+		for range 3 {
+			r.in(tcp(80, flagSYN))
+		}
+		for range 2 {
+			r.in(tcp(80, flagACK))
+			r.in(tcp(81, flagSYN))
+		}
+		r.in(tcp(9, flagSYN))
+		r.in(tcp(80, flagSYN)[:40])
+		var want [bucket.Slots]SlotCounters
+		want[0] = SlotCounters{Accepted: 5, Opened: 3}
+		want[3] = SlotCounters{Dropped: 2}
+		want[bucket.DefaultSlot] = SlotCounters{Accepted: 1, Opened: 1}
+		compare(t, want, r.counters().Slots)
+	})
+}

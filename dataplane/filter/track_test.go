@@ -168,6 +168,7 @@ func TestHandshakeCounters(t *testing.T) {
 			Admitted: 5, Delivered: 5, Answered: 3,
 			SYNDelivered: 3, SYNRepeated: 1, SYNACK: 1, RST: 1, HandshakesCompleted: 1,
 			Queues: []QueueCounters{{5, 5}},
+			Slots:  [bucket.Slots]SlotCounters{{Accepted: 5, Opened: 3}},
 		}
 		compare(t, want, got)
 	})
@@ -344,8 +345,8 @@ func TestFullTable(t *testing.T) {
 			t.Error("an untracked connection's segment was rejected")
 		}
 		after := r.counters()
-		if after.Untracked == 0 {
-			t.Error("untracked segments are not counted")
+		if after.Untracked != 1 { // connections, not segments
+			t.Errorf("%d untracked, want 1: a connection counts once", after.Untracked)
 		}
 		if got := after.HandshakesCompleted; got != size+1 {
 			t.Errorf("%d handshakes completed, want %d", got, size+1)

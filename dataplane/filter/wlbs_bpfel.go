@@ -78,6 +78,7 @@ type wlbsCounters struct {
 	Admitted      [64]uint64
 	Delivered     [64]uint64
 	HeartbeatSeen uint64
+	Slots         [64]wlbsSlotCounters
 }
 
 type wlbsException struct {
@@ -114,6 +115,14 @@ type wlbsSlot struct {
 	PortMask       uint32
 	Sticky         uint32
 	Pad            [4]uint32
+}
+
+type wlbsSlotCounters struct {
+	_        structs.HostLayout
+	Accepted uint64
+	Dropped  uint64
+	Opened   uint64
+	Pad      uint64
 }
 
 type wlbsState struct {

@@ -122,7 +122,8 @@ func TestNoColour(t *testing.T) {
 func converged(id int, members ...int32) func(*v1alpha1.LoadBalancingHost) {
 	return func(h *v1alpha1.LoadBalancingHost) {
 		h.Status.State, h.Status.Members, h.Status.DefaultHostID = v1alpha1.HostConverged, members, new(members[0])
-		h.Status.Traffic = v1alpha1.HostTraffic{Admitted: new(int64(10)), Rejected: new(int64(20)), Delivered: new(int64(9)),
+		h.Status.Traffic = v1alpha1.HostTraffic{Admitted: new(int64(10)), Rejected: new(int64(20)),
+			Rules: []v1alpha1.RuleTraffic{{Rule: "all", Accepted: new(int64(7)), Dropped: new(int64(14)), Opened: new(int64(2))}}, Delivered: new(int64(9)),
 			Answered: new(int64(8)), Transmitted: new(int64(7)), Connections: new(int64(id))}
 		h.Status.Buckets = []v1alpha1.RuleBuckets{{Rule: v1alpha1.AllPortsRuleName, Count: new(int32(30)), Map: "3fffffff"}}
 		h.Status.RenewTime, h.Status.LeaseSeconds = &metav1.MicroTime{Time: time.Now()}, new(int32(90))
@@ -221,7 +222,7 @@ func TestOutputs(t *testing.T) {
 	}
 	stdout, _ = f.want(ExitOK, "queryport", "443", "outputs:1")
 	want := "Host 1 (outputs-1) of outputs: rule all, ports 0-65535 Both for all virtual IPs, is enabled and has 30 of 60 buckets.\n" +
-		"  Packets of all rules: accepted 10, dropped for a peer to serve 20\n"
+		"  Packets: Accepted=7, Dropped=14\n"
 	if stdout != want {
 		t.Errorf("queryport prints %q, want %q", stdout, want)
 	}

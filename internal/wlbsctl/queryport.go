@@ -21,10 +21,11 @@ type ruleReport struct {
 	State v1alpha1.RuleState `json:"state"`
 	// Buckets is the number of the rule's 60 buckets that the host serves, unset while it reports none.
 	Buckets *int32 `json:"buckets,omitempty"`
-	// HostAccepted and HostDropped count the packets of all rules that the host accepted and left to its peers: the API
-	// has no counters by rule.
-	HostAccepted *int64 `json:"hostAccepted,omitempty"`
-	HostDropped  *int64 `json:"hostDropped,omitempty"`
+	// Accepted, Dropped and Opened count the rule's packets: accepted, left to peers or served by nobody, and the TCP
+	// connection requests among those accepted. Unset while the host reports none.
+	Accepted *int64 `json:"accepted,omitempty"`
+	Dropped  *int64 `json:"dropped,omitempty"`
+	Opened   *int64 `json:"opened,omitempty"`
 
 	ports v1alpha1.PortRule
 }
@@ -34,8 +35,8 @@ func (a *app) queryportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "queryport PORT [TARGET...]",
 		Short: "Print the state of port rules on hosts",
-		Long: `Prints the state of the rules that contain a port, the buckets each host serves of them, and the packets that the host
-accepted and dropped because a peer has them. Packets are counted for all rules together.
+		Long: `Prints the state of the rules that contain a port, the buckets each host serves of them, and the packets of the rule that
+the host accepted and dropped, for a peer has them or the rule is not served. Counts are of the host's last report.
 Without a target: all hosts of all clusters that have such a rule.
 
 ` + portHelp + "\n\n" + targetHelp,
@@ -94,7 +95,11 @@ func ruleOn(s selected, rule v1alpha1.PortRule) ruleReport {
 	r := ruleReport{
 		Cluster: s.cluster.Name, Node: s.host.Spec.NodeName, HostID: s.host.Spec.HostID, Rule: rule.Name,
 		State: s.host.Spec.Rule(rule.Name).State, ports: rule,
-		HostAccepted: s.host.Status.Traffic.Admitted, HostDropped: s.host.Status.Traffic.Rejected,
+	}
+	for _, t := range s.host.Status.Traffic.Rules {
+		if t.Rule == rule.Name {
+			r.Accepted, r.Dropped, r.Opened = t.Accepted, t.Dropped, t.Opened
+		}
 	}
 	for _, b := range s.host.Status.Buckets {
 		if b.Rule == rule.Name {
@@ -111,7 +116,7 @@ func (a *app) printRule(r *ruleReport) {
 		a.printf(" and has %d of 60 buckets", *r.Buckets)
 	}
 	a.printf(".\n")
-	if r.HostAccepted != nil && r.HostDropped != nil {
-		a.printf("  Packets of all rules: accepted %d, dropped for a peer to serve %d\n", *r.HostAccepted, *r.HostDropped)
+	if r.Accepted != nil && r.Dropped != nil {
+		a.printf("  Packets: Accepted=%d, Dropped=%d\n", *r.Accepted, *r.Dropped)
 	}
 }

@@ -126,6 +126,7 @@ func writeDetails(b *strings.Builder, host *v1alpha1.LoadBalancingHost) {
 			fmt.Fprintf(b, "  %s", rule.State)
 		}
 		b.WriteByte('\n')
+		writeRuleTraffic(b, host.Status.Traffic.Rules, r.Rule)
 	}
 	writeTraffic(b, &host.Status.Traffic)
 	for _, c := range host.Status.Conditions {
@@ -134,6 +135,15 @@ func writeDetails(b *strings.Builder, host *v1alpha1.LoadBalancingHost) {
 			fmt.Fprintf(b, ": %s", c.Message)
 		}
 		b.WriteByte('\n')
+	}
+}
+
+// writeRuleTraffic prints a rule's packets as "wlbs queryport" did, and its connection requests.
+func writeRuleTraffic(b *strings.Builder, rules []v1alpha1.RuleTraffic, name string) {
+	for _, t := range rules {
+		if t.Rule == name {
+			fmt.Fprintf(b, "     Packets: Accepted=%d, Dropped=%d; connection requests: %d\n", valueOf(t.Accepted), valueOf(t.Dropped), valueOf(t.Opened))
+		}
 	}
 }
 

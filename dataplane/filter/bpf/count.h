@@ -3,6 +3,7 @@
 #define WLBS_COUNT_H
 
 #include "maps.h"
+#include "parse.h"
 
 static __always_inline struct counters *this_cpu_counters(void)
 {
@@ -24,12 +25,28 @@ static __always_inline void count(enum counter which)
 	count_n(which, 1);
 }
 
-static __always_inline void count_admitted(__u32 queue, __u64 n)
+static __always_inline void count_admitted(__u32 queue, const struct packet *p, __u64 n)
+{
+	struct counters *c = this_cpu_counters();
+	struct slot_counters *slot;
+
+	if (!c)
+		return;
+	c->admitted[queue & (QUEUES - 1)] += n;
+	slot = &c->slots[p->slot & (SLOTS - 1)];
+	slot->accepted += n;
+	if ((p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+		slot->opened += n;
+}
+
+static __always_inline void count_dropped(enum counter why, const struct packet *p, __u64 n)
 {
 	struct counters *c = this_cpu_counters();
 
-	if (c)
-		c->admitted[queue & (QUEUES - 1)] += n;
+	if (!c)
+		return;
+	c->stage[why] += n;
+	c->slots[p->slot & (SLOTS - 1)].dropped += n;
 }
 
 static __always_inline void count_delivered(__u32 queue, __u64 n)

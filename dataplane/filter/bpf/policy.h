@@ -27,14 +27,20 @@ static __always_inline struct vip *find_vip(struct policy *policy, __u64 hi, __u
 }
 
 /* Constant time, whatever the number of rules and ranges. */
-static __always_inline struct slot *find_slot(struct policy *policy, const struct vip *vip, enum protocol protocol,
-					      __be16 port_be)
+static __always_inline __u32 slot_index(struct policy *policy, const struct vip *vip, enum protocol protocol,
+					__be16 port_be)
 {
 	__u16 port = bpf_ntohs(port_be);
 	__u16 directory = vip->directory[protocol & 1] & (DIRECTORIES - 1);
 	__u16 page = policy->directories[directory][port >> 8] & (PAGES - 1);
 
-	return &policy->slots[policy->pages[page][port & 0xff] & (SLOTS - 1)];
+	return policy->pages[page][port & 0xff] & (SLOTS - 1);
+}
+
+static __always_inline struct slot *find_slot(struct policy *policy, const struct vip *vip, enum protocol protocol,
+					      __be16 port_be)
+{
+	return &policy->slots[slot_index(policy, vip, protocol, port_be)];
 }
 
 static __always_inline __u64 bucket_bit(const struct slot *slot, const struct packet *p)

@@ -84,12 +84,19 @@ static __always_inline bool promote(struct flow *flow, __u64 now, __u32 flags)
 {
 	struct conn conn = { .seen = now, .flags = flags };
 
-	if (bpf_map_update_elem(&connections, flow, &conn, BPF_NOEXIST)) {
-		count(COUNTER_UNTRACKED);
+	if (bpf_map_update_elem(&connections, flow, &conn, BPF_NOEXIST))
 		return false;
-	}
 	bpf_map_delete_elem(&half_open, flow);
 	return true;
+}
+
+/* A connection that found no room counts once, and goes on trying. */
+static __always_inline void stay_half(struct conn *half, __u64 now)
+{
+	if (!(half->flags & CONN_COMPLETED))
+		count(COUNTER_UNTRACKED);
+	half->flags |= CONN_COMPLETED;
+	half->seen = now;
 }
 
 static __always_inline void open_half(struct flow *flow, __u64 now, __u32 flags)
@@ -126,10 +133,8 @@ static __always_inline bool track_half_open(struct flow *flow, struct conn *half
 	}
 	if (!(half->flags & CONN_COMPLETED))
 		count(COUNTER_HANDSHAKE_COMPLETED);
-	if (!promote(flow, now, fin)) {
-		half->flags |= CONN_COMPLETED;
-		half->seen = now;
-	}
+	if (!promote(flow, now, fin))
+		stay_half(half, now);
 	return true;
 }
 
@@ -230,8 +235,8 @@ __attribute__((noinline)) int track_server(const struct packet *p)
 			return false;
 		}
 		bpf_map_delete_elem(&half_open, &flow);
-	} else if (half->flags & CONN_MIDSTREAM) {
-		promote(&flow, now, p->tcp_flags & TCP_FIN ? CONN_FIN_SERVER : 0);
+	} else if ((half->flags & CONN_MIDSTREAM) && !promote(&flow, now, p->tcp_flags & TCP_FIN ? CONN_FIN_SERVER : 0)) {
+		stay_half(half, now);
 	}
 	return true;
 }

@@ -13,6 +13,7 @@
 #define PAGES 2048
 #define SLOTS 64 /* 33 in use */
 #define DEFAULT_SLOT 32
+#define NO_SLOT (SLOTS - 1) /* of packets that no port rule decides about */
 #define BUCKETS 60
 #define QUEUES 64
 #define SLOT_AMBIGUOUS 0xff
@@ -130,11 +131,20 @@ enum counter {
 	COUNTERS,
 };
 
+/* What the filter decided under one slot. */
+struct slot_counters {
+	__u64 accepted;
+	__u64 dropped;
+	__u64 opened; /* of those accepted: SYNs */
+	__u64 pad;
+};
+
 struct counters {
 	__u64 stage[COUNTERS];
 	__u64 admitted[QUEUES];
 	__u64 delivered[QUEUES];
 	__u64 heartbeat_seen; /* coarse CLOCK_MONOTONIC ns */
+	struct slot_counters slots[SLOTS];
 };
 
 /* What wlbs_clock answers. */

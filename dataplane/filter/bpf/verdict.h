@@ -25,36 +25,43 @@ static __always_inline bool accepts_tcp(const struct slot *slot, const struct pa
 /* KB Q229064, Q247819: later fragments carry no ports. Where one slot covers all ports of
  * the protocol and ownership needs no port, they go where the first one went. Else every
  * host takes them, and all but one throw them away when reassembly times out. */
-static __always_inline bool accepts_fragment(struct policy *policy, const struct vip *vip, const struct packet *p)
+static __always_inline bool accepts_fragment(struct policy *policy, const struct vip *vip, struct packet *p)
 {
 	const struct slot *slot = &policy->slots[DEFAULT_SLOT];
 
+	p->slot = DEFAULT_SLOT;
 	if (p->protocol < PROTOCOLS) {
 		__u8 index = vip->slot_of_all[p->protocol & 1];
 
-		if (index == SLOT_AMBIGUOUS)
+		if (index == SLOT_AMBIGUOUS) {
+			p->slot = NO_SLOT;
 			return true;
-		slot = &policy->slots[index & (SLOTS - 1)];
+		}
+		p->slot = index & (SLOTS - 1);
+		slot = &policy->slots[p->slot];
 	}
 	if (slot->sticky)
 		return accepts_sticky(slot, p);
 	return (slot->own | slot->held) & address_bit(slot, p);
 }
 
-static __always_inline bool accepts(struct policy *policy, const struct vip *vip, const struct packet *p)
+static __always_inline bool accepts(struct policy *policy, const struct vip *vip, struct packet *p)
 {
 	const struct slot *slot;
 
 	switch (p->kind) {
 	case KIND_TCP:
-		slot = find_slot(policy, vip, PROTOCOL_TCP, p->dst_port);
+		p->slot = slot_index(policy, vip, PROTOCOL_TCP, p->dst_port);
+		slot = &policy->slots[p->slot];
 		return slot->sticky ? accepts_sticky(slot, p) : accepts_tcp(slot, p);
 	case KIND_UDP:
-		slot = find_slot(policy, vip, PROTOCOL_UDP, p->dst_port);
+		p->slot = slot_index(policy, vip, PROTOCOL_UDP, p->dst_port);
+		slot = &policy->slots[p->slot];
 		return slot->sticky ? accepts_sticky(slot, p) : slot->own & bucket_bit(slot, p);
 	case KIND_FRAGMENT:
 		return accepts_fragment(policy, vip, p);
 	case KIND_ADDRESS:
+		p->slot = DEFAULT_SLOT;
 		slot = &policy->slots[DEFAULT_SLOT];
 		return slot->own & address_bit(slot, p);
 	case KIND_EVERYWHERE:
@@ -63,9 +70,10 @@ static __always_inline bool accepts(struct policy *policy, const struct vip *vip
 	return false;
 }
 
-/* judge returns COUNTER_ADMITTED or the reason why not. */
-static __always_inline enum counter judge(struct policy *policy, const struct vip *vip, const struct packet *p)
+/* judge returns COUNTER_ADMITTED or the reason why not, and notes the slot. */
+static __always_inline enum counter judge(struct policy *policy, const struct vip *vip, struct packet *p)
 {
+	p->slot = NO_SLOT;
 	if (p->kind == KIND_INVALID)
 		return COUNTER_INVALID;
 	if (!accepts(policy, vip, p))

@@ -58,10 +58,10 @@ int wlbs_xdp(struct xdp_md *ctx)
 	parse(&f, &p);
 	verdict = judge(policy, vip, &p);
 	if (verdict != COUNTER_ADMITTED) {
-		count(verdict);
+		count_dropped(verdict, &p, 1);
 		return XDP_DROP;
 	}
-	count_admitted(ctx->rx_queue_index, 1);
+	count_admitted(ctx->rx_queue_index, &p, 1);
 	return XDP_PASS;
 }
 
@@ -147,10 +147,10 @@ static __always_inline int ingress_ip(struct __sk_buff *skb, const struct frame 
 	if (filter_at_ingress) {
 		verdict = judge(policy, vip, &p);
 		if (verdict != COUNTER_ADMITTED) {
-			count_n(verdict, segments(skb));
+			count_dropped(verdict, &p, segments(skb));
 			return TCX_DROP;
 		}
-		count_admitted(rx_queue(skb), segments(skb));
+		count_admitted(rx_queue(skb), &p, segments(skb));
 	}
 	return deliver(skb, policy, vip, &p);
 }
