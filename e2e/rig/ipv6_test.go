@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -188,9 +189,28 @@ func (r *Rig) neighboursKnow(t *testing.T) {
 	}
 }
 
-// A cluster works where there is no IPv4 at all.
+// A cluster works where there is no IPv4 at all. Its heartbeats have no room for its addresses; extended ones say them, as
+// Wireshark decodes it.
 func TestIPv6Only(t *testing.T) {
-	r := startRig(t, 2, ipv6Only)
+	needTool(t, "tshark")
+	r := newRig(t, 2, ipv6Only)
+	r.useAgent(t)
+	c, err := r.StartCapture()
+	must(t, err)
+	must(t, r.StartAll())
+	r.converged(t, r.Hosts...)
+	frames, err := c.Stop()
+	must(t, err)
+	file := filepath.Join(t.TempDir(), "heartbeats.pcap")
+	must(t, WritePcap(file, frames))
+	said := tshark(t, file, "msnlb.host_ipv6 && !_ws.malformed", "eth.src", "msnlb.host_ipv6")
+	for _, h := range r.Hosts {
+		for _, addr := range []netip.Addr{h.Addr, VIP6} {
+			if !slices.ContainsFunc(pairs(said), func(p [2]string) bool { return p == [2]string{h.MAC.String(), addr.String()} }) {
+				t.Errorf("no extended heartbeat of %s has %s: %v", h.Name, addr, said)
+			}
+		}
+	}
 	r.spread(t, VIP6, 60)
 	must(t, r.Hosts[1].Stop())
 	left, err := r.Hosts[1].Leftovers()
@@ -198,4 +218,15 @@ func TestIPv6Only(t *testing.T) {
 	if len(left) > 0 {
 		t.Errorf("leftovers: %v", left)
 	}
+}
+
+// pairs splits a list with two fields of each packet.
+func pairs(fields []string) [][2]string {
+	var out [][2]string
+	for f := range slices.Chunk(fields, 2) {
+		if len(f) == 2 {
+			out = append(out, [2]string(f))
+		}
+	}
+	return out
 }

@@ -3,6 +3,7 @@
 package rig
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -20,6 +21,9 @@ import (
 type learned struct {
 	stop chan struct{}
 
+	// odd is a packet socket for frames with a source that no host may have.
+	odd int
+
 	mu    sync.Mutex
 	ports map[string][]string // by MAC address, the ports it was at
 	err   error
@@ -27,6 +31,9 @@ type learned struct {
 
 // watchBridge begins to listen to what the bridge learns, in the namespace of the calling thread.
 func (l *learned) watchBridge() error {
+	if err := l.watchSources(); err != nil {
+		return fmt.Errorf("listen to the bridge: %w", err)
+	}
 	updates := make(chan netlink.NeighUpdate, 64)
 	l.stop, l.ports = make(chan struct{}), map[string][]string{}
 	err := netlink.NeighSubscribeWithOptions(updates, l.stop, netlink.NeighSubscribeOptions{ErrorCallback: l.fail})
@@ -58,8 +65,47 @@ func (l *learned) add(mac net.HardwareAddr, port int) {
 	}
 }
 
-// end stops listening and says if the bridge learned a cluster MAC, that of any mode: all traffic for the virtual
-// IPs would have gone to one port (KB Q193602, Q227812, Q258609).
+// watchSources opens a socket for all frames that come into the bridge from a multicast MAC, which a Linux bridge drops and
+// other switches may learn, or from one that begins as the cluster MAC of Unicast mode does.
+func (l *learned) watchSources() error {
+	const source, group, unicastMode = 6, 1, 0x02bf
+	accept := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: source},
+		{Code: unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K, Jt: 2, K: group},
+		{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_ABS, K: source},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: unicastMode},
+		{Code: unix.BPF_RET | unix.BPF_K, K: snapLength},
+		{Code: unix.BPF_RET | unix.BPF_K, K: 0},
+	}
+	var err error
+	// Of no protocol it gets nothing before the filter is there.
+	if l.odd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
+		return err
+	}
+	all := binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, unix.ETH_P_ALL))
+	return errors.Join(
+		unix.SetsockoptSockFprog(l.odd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(accept)), Filter: &accept[0]}),
+		unix.SetsockoptInt(l.odd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1),
+		unix.Bind(l.odd, &unix.SockaddrLinklayer{Protocol: all}))
+}
+
+// oddSource returns an error with the first frame that had such a source.
+func (l *learned) oddSource() error {
+	buf := make([]byte, snapLength)
+	n, _, err := unix.Recvfrom(l.odd, buf, 0)
+	closeErr := unix.Close(l.odd)
+	switch {
+	case errors.Is(err, unix.EAGAIN):
+		return closeErr
+	case err != nil:
+		return fmt.Errorf("listen to the bridge: %w", err)
+	}
+	f := Frame{Data: buf[:n]}
+	return fmt.Errorf("a frame of type %#04x came from %s, a MAC of no host", f.EtherType(), f.Source())
+}
+
+// end stops listening and says if the bridge learned a cluster MAC, that of any mode, or got a frame from one: all
+// traffic for the virtual IPs would go to one port (KB Q193602, Q227812, Q258609).
 func (l *learned) end(vips []netip.Addr) error {
 	if l.stop == nil {
 		return nil
@@ -68,7 +114,7 @@ func (l *learned) end(vips []netip.Addr) error {
 	defer l.mu.Unlock()
 	defer func() { l.stop = nil }()
 	defer close(l.stop)
-	var errs []error
+	errs := []error{l.oddSource()}
 	if l.err != nil {
 		errs = append(errs, fmt.Errorf("listen to the bridge: %w", l.err))
 	}

@@ -8,30 +8,38 @@ import (
 	"net"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
-// Every rig says so at its end if the bridge ever learned the cluster MAC, also where the port forgot it since.
-func TestLearnedClusterMACIsAnError(t *testing.T) {
-	// Of a multicast address as source a Linux bridge drops the frame.
-	r := newRig(t, 2, func(c *wlbsv1alpha1.LoadBalancingCluster) { c.Spec.Mode = wlbsv1alpha1.ModeUnicast })
-	h := r.Hosts[1]
-	must(t, h.inject(ethernet(h.MAC, r.clusterMAC(), 0x88b5)))
-	must(t, poll(soon(t, 10*time.Second), func() error {
-		fdb, err := r.FDB()
-		if err == nil && len(fdb[h.Port]) < 2 {
-			err = fmt.Errorf("the bridge has %v", fdb)
-		}
-		return err
-	}))
-	must(t, h.Cut())
-	err := r.Close()
-	if err == nil || !strings.Contains(err.Error(), r.clusterMAC().String()) {
-		t.Errorf("close: %v, want an error that names %s", err, r.clusterMAC())
+// Every rig says so at its end if a host ever sent from the cluster MAC, or the bridge learned it, also where the port
+// forgot it since.
+func TestClusterMACAsSourceIsAnError(t *testing.T) {
+	for _, mode := range []wlbsv1alpha1.Mode{wlbsv1alpha1.ModeUnicast, wlbsv1alpha1.ModeMulticast, wlbsv1alpha1.ModeIGMPMulticast} {
+		t.Run(string(mode), func(t *testing.T) {
+			r := newRig(t, 2, func(c *wlbsv1alpha1.LoadBalancingCluster) { c.Spec.Mode = mode })
+			h, want := r.Hosts[1], []string{"came from " + r.clusterMAC().String()}
+			must(t, h.inject(ethernet(h.MAC, r.clusterMAC(), 0x88b5)))
+			if mode == wlbsv1alpha1.ModeUnicast { // a Linux bridge learns no multicast address
+				want = append(want, "learned the cluster MAC "+r.clusterMAC().String())
+				must(t, poll(soon(t, patience), func() error {
+					fdb, err := r.FDB()
+					if err == nil && len(fdb[h.Port]) < 2 {
+						err = fmt.Errorf("the bridge has %v", fdb)
+					}
+					return err
+				}))
+			}
+			must(t, h.Cut())
+			err := r.Close()
+			for _, w := range want {
+				if err == nil || !strings.Contains(err.Error(), w) {
+					t.Errorf("close: %v, want an error that says %q", err, w)
+				}
+			}
+		})
 	}
 }
 
