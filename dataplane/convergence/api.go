@@ -69,7 +69,7 @@ type Event interface{ event() }
 // Tick says only that time has passed.
 type Tick struct{}
 
-// Received is a heartbeat from the wire, decoded and authenticated. The machine keeps the pointer; the message must not change.
+// Received is a heartbeat from the wire, decoded. The machine keeps the pointer; the message must not change.
 type Received struct{ Message *heartbeat.Message }
 
 // Named tells the name of a host, for messages.

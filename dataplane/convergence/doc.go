@@ -17,7 +17,7 @@
 // Events:
 //
 //	Tick          time has passed
-//	Received      a heartbeat that was decoded and whose authentication code is right
+//	Received      a heartbeat that was decoded
 //	Named         what a host calls itself, for messages
 //	Offer         the policy this host holds ready; comes into force when all members hold it
 //	DesiredState  Started, Drained, Stopped or Suspended

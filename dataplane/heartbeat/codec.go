@@ -19,7 +19,7 @@ const (
 	offReady     = 968
 	offWeights   = 1232
 	offExtension = 1364
-	offMAC       = Size - MACSize
+	offTrailer   = Size - Trailer
 )
 
 const (
@@ -39,10 +39,10 @@ var (
 	ErrMalformed = errors.New("malformed heartbeat")
 )
 
-// MarshalBinary returns the wire form, with room for the authentication code left zero.
+// MarshalBinary returns the wire form.
 func (m *Message) MarshalBinary() ([]byte, error) { return m.AppendTo(nil), nil }
 
-// AppendTo appends the wire form to b: Size bytes, the last MACSize of them zero.
+// AppendTo appends the wire form to b: Size bytes. The Trailer is zero.
 func (m *Message) AppendTo(b []byte) []byte {
 	start := len(b)
 	b = append(b, make([]byte, Size)...)
@@ -72,7 +72,7 @@ func (m *Message) put(b []byte) {
 		le.PutUint64(b[offReady+8*i:], uint64(m.Ready[i]))
 		le.PutUint32(b[offWeights+4*i:], m.Weights[i])
 	}
-	m.Extension.put(b[offExtension:offMAC])
+	m.Extension.put(b[offExtension:offTrailer])
 }
 
 func (e *Extension) put(b []byte) {
@@ -106,7 +106,7 @@ func (e *Extension) put(b []byte) {
 }
 
 // Unmarshal decodes a payload, which may be padded at its end. It accepts every payload that AppendTo can make, takes any
-// input without panicking, and does not check the authentication code: see Verify.
+// input without panicking. Senders are not authenticated.
 func Unmarshal(b []byte) (Message, error) {
 	var m Message
 	if len(b) < Size {
@@ -146,7 +146,7 @@ func (m *Message) get(b []byte) {
 		m.Ready[i] = bucket.Map(le.Uint64(b[offReady+8*i:]))
 		m.Weights[i] = le.Uint32(b[offWeights+4*i:])
 	}
-	m.Extension.get(b[offExtension:offMAC])
+	m.Extension.get(b[offExtension:offTrailer])
 }
 
 func (e *Extension) get(b []byte) {

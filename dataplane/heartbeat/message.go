@@ -13,6 +13,9 @@ import "github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
 // interface needs an MTU of Size or more.
 const Size = 1496
 
+// Trailer is how many bytes at the end of Size are zero: room for an authentication code.
+const Trailer = 16
+
 // EtherType of the heartbeats, registered with the IEEE for NLB (Microsoft KB Q232711).
 const EtherType = 0x886F
 
@@ -170,7 +173,7 @@ const (
 	Clashing
 )
 
-// Extension is what kube-wlbs carries in the reserved words. Its last 16 bytes on the wire are the authentication code.
+// Extension is what kube-wlbs carries in the reserved words. The Trailer follows it on the wire.
 type Extension struct {
 	// State is the sender's state of package convergence, for people who read a capture and for peers' reports.
 	State uint8

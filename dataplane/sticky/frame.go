@@ -32,7 +32,7 @@ const (
 	magic = 0x534C574B // "KWLS" on the wire
 
 	// chunkSize is how many clients one frame holds.
-	chunkSize = (heartbeat.Size - heartbeat.MACSize - header) / clientSize
+	chunkSize = (heartbeat.Size - heartbeat.Trailer - header) / clientSize
 	// maxChunks bounds a list: it is more than the filter can hold.
 	maxChunks = 1024
 )
