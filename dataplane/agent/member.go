@@ -426,9 +426,11 @@ func (m *member) sample(ctx context.Context) error {
 	}}
 	if s.swept {
 		m.watchTable(&s)
+		begun := filter.Now()
 		if err := m.clients.swept(m.applied); err != nil {
 			return err
 		}
+		m.sampler.nextSweep += sweepShare * (filter.Now() - begun)
 		events = append(events, convergence.Idle{Table: s.connections.Idle})
 		if m.drain.over(s.stall.At, m.out.View.State, s.connections.Count, s.connections.HalfOpen) {
 			m.log.Info("Drained, stopping", "connectionsCut", s.connections.Count)

@@ -51,7 +51,7 @@ func newWorld(hosts int) *world {
 func (w *world) start(h *host) {
 	w.incarnation++
 	*h = host{id: h.id, filter: map[Client]uint8{}}
-	h.Exchange = New(Settings{HostID: h.id, ClusterKey: 7, Incarnation: w.incarnation, Version: uint32(w.incarnation) * 1000})
+	h.Exchange = New(Settings{HostID: h.id, ClusterKey: 7, Incarnation: w.incarnation, Version: 1000})
 }
 
 // restart lets another agent go on in the incarnation of the last one, with what is in the filter.
@@ -330,6 +330,11 @@ func TestExceptionsEndWithTheirHolder(t *testing.T) {
 		"started again": func(w *world, a, b *host) {
 			w.start(a)
 			b.Follow([]Peer{a.self()})
+		},
+		"started again with others": func(w *world, a, b *host) {
+			w.start(a)
+			w.publish(a, []Client{someClient(2)})
+			b.Follow([]Peer{a.self()}) // whom, is not known yet
 		},
 		"empty list": func(w *world, a, b *host) {
 			w.publish(a, nil)

@@ -83,8 +83,8 @@ func (r *Rig) stay(t *testing.T, what string, s *stickyClients, first, count int
 	}
 }
 
-// Clients with extended affinity keep their hosts without a connection, whoever joins, restarts, leaves or dies, and new ones
-// go where their buckets are. In the end, all do.
+// Clients with extended affinity keep their hosts without a connection, whoever joins, restarts, drains, is cut off or dies, and
+// new ones go where their buckets are. In the end, all do.
 func TestExtendedAffinity(t *testing.T) {
 	const known, clients = 120, Clients
 	r := newRig(t, 3, func(c *wlbsv1alpha1.LoadBalancingCluster) {
@@ -132,12 +132,19 @@ func TestExtendedAffinity(t *testing.T) {
 	r.converged(t, a, b, c)
 	all("after an agent's restart", 0, clients, a, b, c)
 
-	r.desired(t, a, wlbsv1alpha1.HostStateStopped)
+	r.desired(t, a, wlbsv1alpha1.HostStateDrained) // it takes no new connection of anybody
 	r.converged(t, b, c)
-	all("after a leave", 0, clients, b, c)
+	all("after a drain", 0, clients, b, c)
 	r.desired(t, a, wlbsv1alpha1.HostStateStarted)
 	r.converged(t, a, b, c)
 	all("after a return", 0, clients, a, b, c)
+
+	must(t, r.Partition(c)) // the clients are on the other side
+	r.converged(t, a, b)
+	all("while partitioned", 0, clients, a, b)
+	must(t, r.Heal())
+	r.converged(t, a, b, c)
+	all("after a merge", 0, clients, a, b, c)
 
 	must(t, b.PowerOff())
 	r.converged(t, a, c)
