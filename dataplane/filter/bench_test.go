@@ -47,6 +47,7 @@ func paths() []path {
 		{name: "other", budget: 1.3, table: all, frame: other.bytes(), action: xdpPass},
 		{name: "reject", budget: 2.2, table: none, frame: ack.bytes(), action: xdpDrop},
 		{name: "rest", budget: 2.5, table: all, frame: ack.bytes(), action: xdpPass},
+		{name: "sticky", budget: 4.5, table: tableOf(stickySlot(AffinitySingle, bucket.All)), frame: ack.bytes(), action: xdpPass},
 		{name: "tracked", budget: 4.5, table: busy, frame: ack.bytes(), action: xdpPass, before: track},
 	}
 }

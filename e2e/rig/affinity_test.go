@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/netip"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -156,6 +157,45 @@ func TestExtendedAffinity(t *testing.T) {
 	setTimeouts(r.Cluster, 1)
 	must(t, r.WriteCluster())
 	r.followBuckets(t, rules, clients, a, c)
+}
+
+// A host that cannot learn whom it must leave alone serves in the end, and says so.
+func TestExtendedAffinityWithoutLists(t *testing.T) {
+	needTool(t, "nft")
+	r := newRig(t, 2, func(c *wlbsv1alpha1.LoadBalancingCluster) {
+		c.Spec.PortRules = []wlbsv1alpha1.PortRule{rule("http", HTTPPort, wlbsv1alpha1.FilteringModeMultiple, wlbsv1alpha1.AffinitySingle)}
+		c.Spec.PortRules[0].AffinityTimeoutSeconds = new(int32(600))
+	})
+	r.useAgent(t)
+	a, b := r.Hosts[0], r.Hosts[1]
+	must(t, a.Start())
+	r.converged(t, a)
+	s := &stickyClients{rule: "http", port: HTTPPort, home: map[netip.Addr]string{}}
+	r.stay(t, "alone", s, 0, 60, a)
+	// Heartbeats pass, lists (signature 0xC0DE01DE, little-endian) do not.
+	for _, command := range []string{
+		"add table netdev lists",
+		"add chain netdev lists in { type filter hook ingress device " + a.Port + " priority 0 ; }",
+		"add rule netdev lists in ether type 0x886f @ll,112,32 0xde01dec0 drop",
+	} {
+		_, err := r.Bridge.Run("nft", strings.Fields(command)...)
+		must(t, err)
+	}
+	must(t, b.Start())
+	r.converged(t, a, b)
+	must(t, poll(soon(t, 20*time.Second), func() error {
+		is, err := b.Query(t.Context())
+		if err != nil {
+			return err
+		}
+		if last := is.Status.LastConvergence; last == nil || last.Cause != wlbsv1alpha1.CauseStickinessSynchronizationFailure {
+			return fmt.Errorf("last convergence of %s: %+v", b.Name, last)
+		}
+		return nil
+	}))
+	if n := count(r.visit(t, &stickyClients{rule: "http", port: HTTPPort}, 60, Clients-60), b.Name); n == 0 {
+		t.Errorf("%s serves nobody", b.Name)
+	}
 }
 
 func setTimeouts(c *wlbsv1alpha1.LoadBalancingCluster, seconds int32) {

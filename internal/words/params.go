@@ -107,8 +107,8 @@ func writeRules(b *strings.Builder, cluster *v1alpha1.LoadBalancingCluster, host
 	}
 	dashes := func(n int) string { return strings.Repeat("-", n) }
 	fmt.Fprintf(b, "\nPortRules (%d):\n", len(rules))
-	fmt.Fprintf(b, "%-*s Start  End  Prot   Mode   Pri Load Affinity State    Name\n", vip, strings.Repeat(" ", (vip-len("VIP"))/2)+"VIP")
-	fmt.Fprintf(b, "%s ----- ----- ---- -------- --- ---- -------- -------- %s\n", dashes(vip), dashes(name))
+	fmt.Fprintf(b, "%-*s Start  End  Prot   Mode   Pri Load Affinity Timeout State    Name\n", vip, strings.Repeat(" ", (vip-len("VIP"))/2)+"VIP")
+	fmt.Fprintf(b, "%s ----- ----- ---- -------- --- ---- -------- ------- -------- %s\n", dashes(vip), dashes(name))
 	for i := range rules {
 		r := &rules[i]
 		settings := host.Spec.Rule(r.Name)
@@ -116,9 +116,17 @@ func writeRules(b *strings.Builder, cluster *v1alpha1.LoadBalancingCluster, host
 		if address == "" {
 			address = "All"
 		}
-		fmt.Fprintf(b, "%-*s %5d %5d %-4s %-8s %3s %4s %-8s %-8s %s\n", vip, address, r.Ports.From, r.Ports.To, r.Protocol,
-			r.FilteringMode, priorityWords(r, &settings), loadWords(r, host), r.Affinity, settings.State, r.Name)
+		fmt.Fprintf(b, "%-*s %5d %5d %-4s %-8s %3s %4s %-8s %7s %-8s %s\n", vip, address, r.Ports.From, r.Ports.To, r.Protocol,
+			r.FilteringMode, priorityWords(r, &settings), loadWords(r, host), r.Affinity, timeoutWords(r), settings.State, r.Name)
 	}
+}
+
+// timeoutWords is the time of extended affinity in seconds, as Get-NlbClusterPortRule has it in minutes.
+func timeoutWords(r *v1alpha1.PortRule) string {
+	if r.AffinityTimeoutSeconds == nil {
+		return ""
+	}
+	return fmt.Sprint(*r.AffinityTimeoutSeconds)
 }
 
 func priorityWords(r *v1alpha1.PortRule, settings *v1alpha1.HostRule) string {

@@ -19,7 +19,7 @@ func TestWriteParams(t *testing.T) {
 			{Name: "http", Ports: v1alpha1.PortRange{From: 80, To: 80}, Protocol: v1alpha1.ProtocolTCP, Affinity: v1alpha1.AffinityNone},
 			{Name: "dns6", Ports: v1alpha1.PortRange{From: 53, To: 53}, FilteringMode: v1alpha1.FilteringModeSingle, VirtualIP: "fd00:172:18::100"},
 			{Name: "off", Ports: v1alpha1.PortRange{From: 0, To: 65535}, Protocol: v1alpha1.ProtocolUDP, FilteringMode: v1alpha1.FilteringModeDisabled},
-			{Name: "even", Ports: v1alpha1.PortRange{From: 443, To: 443}, Protocol: v1alpha1.ProtocolTCP},
+			{Name: "even", Ports: v1alpha1.PortRange{From: 443, To: 443}, Protocol: v1alpha1.ProtocolTCP, AffinityTimeoutSeconds: new(int32(1800))},
 		},
 	}}
 	cluster.Name, cluster.Generation = "web", 3
@@ -64,12 +64,12 @@ SpecGeneration            = 3
 GenerationInForce         = 2
 
 PortRules (4):
-      VIP        Start  End  Prot   Mode   Pri Load Affinity State    Name
----------------- ----- ----- ---- -------- --- ---- -------- -------- ----
-All                 80    80 TCP  Multiple       30 None     Drained  http
-fd00:172:18::100    53    53 Both Single     7               Enabled  dns6
-All                  0 65535 UDP  Disabled                   Enabled  off
-All                443   443 TCP  Multiple      Eql Single   Enabled  even
+      VIP        Start  End  Prot   Mode   Pri Load Affinity Timeout State    Name
+---------------- ----- ----- ---- -------- --- ---- -------- ------- -------- ----
+All                 80    80 TCP  Multiple       30 None             Drained  http
+fd00:172:18::100    53    53 Both Single     7                       Enabled  dns6
+All                  0 65535 UDP  Disabled                           Enabled  off
+All                443   443 TCP  Multiple      Eql Single      1800 Enabled  even
 
 Statistics:
 Number of active connections        = 17
