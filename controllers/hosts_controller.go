@@ -206,6 +206,7 @@ func (r *HostsReconciler) applyHosts(ctx context.Context, cluster *v1alpha1.Load
 		if err := r.applyHost(ctx, desired); err != nil {
 			return err
 		}
+		r.tellRules(cluster, plan.current[name], desired)
 		if plan.current[name] == nil {
 			logf.FromContext(ctx).Info("Node became a host", "node", name, "hostID", desired.Spec.HostID)
 		}

@@ -84,7 +84,7 @@ func trimNode(obj any) (any, error) {
 
 // Setup adds all reconcilers to a manager.
 func Setup(mgr manager.Manager, o Options) error {
-	recorder := mgr.GetEventRecorder("wlbs-manager")
+	recorder := &boundedRecorder{EventRecorder: mgr.GetEventRecorder("wlbs-manager"), scheme: mgr.GetScheme()}
 	for name, setup := range map[string]func() error{
 		"hosts": func() error {
 			return setupHosts(mgr, &HostsReconciler{Client: mgr.GetClient(), Recorder: recorder, NodeLostAfter: o.NodeLostAfter})

@@ -56,6 +56,7 @@ func (s *summary) status() v1alpha1.LoadBalancingClusterStatus {
 	generation := s.cluster.Generation
 	status := v1alpha1.LoadBalancingClusterStatus{
 		ObservedGeneration: &generation,
+		GenerationInForce:  s.generationInForce(),
 		Hosts:              s.hosts(),
 	}
 	if s.main != nil {
@@ -100,6 +101,25 @@ func (s *summary) dropped(r *report) bool {
 }
 
 func (s *summary) isMember(r *report) bool { return s.main.contains(r.id()) }
+
+// generationInForce is the oldest spec by which a member that can be asked filters; nil if there is none, or one does not say.
+func (s *summary) generationInForce() *int64 {
+	var oldest *int64
+	for i := range s.reports {
+		r := &s.reports[i]
+		if !r.fresh || !s.isMember(r) {
+			continue
+		}
+		g := r.host.Status.ClusterGeneration
+		if g == nil || *g < 1 {
+			return nil
+		}
+		if oldest == nil || *g < *oldest {
+			oldest = new(*g)
+		}
+	}
+	return oldest
+}
 
 func (s *summary) hosts() []v1alpha1.ClusterHostStatus {
 	hosts := make([]v1alpha1.ClusterHostStatus, 0, len(s.reports))

@@ -3,6 +3,7 @@
 package controllers_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -299,4 +300,52 @@ func tableFull(report map[string]any, message string) map[string]any {
 		"message": message, "lastTransitionTime": metav1.Now().UTC().Format(time.RFC3339),
 	}}
 	return report
+}
+
+// A host that flaps makes a bounded number of Events, which count, and not one each time: NT filled its event log with
+// duplicates (Microsoft KB Q247719).
+func TestQ247719FlappingHost(t *testing.T) {
+	c := start(t, 0)
+	c.node(t, "node-a")
+	c.node(t, "node-b")
+	c.lbc(t, "flapping", nil)
+	c.waitForHosts(t, "flapping", "node-a:1", "node-b:2")
+	hosts := func(members string) {
+		t.Helper()
+		kubetest.Eventually(t, func() error {
+			if got := c.getCluster(t, "flapping").Status.Columns.Hosts; got != members {
+				return fmt.Errorf("hosts are %s, want %s", got, members)
+			}
+			return nil
+		})
+	}
+	const flaps = 25
+	for i := range int64(flaps) {
+		c.report(t, "flapping", "node-b", convergedReport(2*i+1, "Converged", 1, 2))
+		c.report(t, "flapping", "node-a", convergedReport(2*i+1, "Converged as DEFAULT", 1, 2))
+		hosts("2/2")
+		c.report(t, "flapping", "node-a", convergedReport(2*i+2, "Converged as DEFAULT", 1))
+		hosts("1/2")
+	}
+	total := 0
+	for _, reason := range []string{"MemberJoined", "MemberLost", "Converged", "Converging", "ViewsDiffer"} {
+		events := c.events(t, "flapping", reason)
+		total += len(events)
+		// Ten of their own for each of two hosts, and one that counts the others.
+		if len(events) > 22 || reason == "MemberLost" && len(events) > 11 {
+			t.Errorf("%d Events %s of %d flaps", len(events), reason, flaps)
+		}
+	}
+	if total == 0 {
+		t.Error("no Event tells of a host that flaps")
+	}
+	kubetest.Eventually(t, func() error {
+		for _, e := range c.events(t, "flapping", "MemberLost") {
+			if e.Series != nil && e.Series.Count > 1 {
+				return nil
+			}
+		}
+		return errors.New("the Event of the lost host does not count")
+	})
+	t.Logf("%d Event objects of %d flaps", total, flaps)
 }

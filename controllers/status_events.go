@@ -29,6 +29,7 @@ func notices(before, after *v1alpha1.LoadBalancingClusterStatus) []notice {
 	for _, h := range after.Hosts {
 		was := previous[h.NodeName]
 		out = append(out, membershipNotices(was, h)...)
+		out = append(out, drainNotices(was, h)...)
 		out = append(out, stallNotices(was, h)...)
 		delete(previous, h.NodeName)
 	}
@@ -37,16 +38,19 @@ func notices(before, after *v1alpha1.LoadBalancingClusterStatus) []notice {
 			out = append(out, notice{corev1.EventTypeNormal, "MemberLeft", fmt.Sprintf("host %s left: it was removed", h.NodeName), h.NodeName})
 		}
 	}
+	if g, was := after.GenerationInForce, before.GenerationInForce; g != nil && was != nil && *g > *was {
+		out = append(out, notice{corev1.EventTypeNormal, "ConfigInForce", fmt.Sprintf("generation %d of the spec is in force on all members, before it was %d", *g, *was), ""})
+	}
+	if is, was := after.DefaultHost, before.DefaultHost; is != "" && was != "" && is != was {
+		out = append(out, notice{corev1.EventTypeNormal, "DefaultHostChanged", fmt.Sprintf("%s is the default host, before it was %s", is, was), is})
+	}
 	return append(out, conditionNotices(before, after)...)
 }
 
 func membershipNotices(was, is v1alpha1.ClusterHostStatus) []notice {
 	joined := is.Membership == v1alpha1.MembershipMember && was.Membership != v1alpha1.MembershipMember
 	left := is.Membership == v1alpha1.MembershipNotMember && was.Membership == v1alpha1.MembershipMember
-	name := is.NodeName
-	if is.HostID != nil {
-		name = fmt.Sprintf("%d (%s)", *is.HostID, is.NodeName)
-	}
+	name := hostName(is)
 	switch {
 	case joined:
 		return []notice{{corev1.EventTypeNormal, "MemberJoined", fmt.Sprintf("host %s joined", name), is.NodeName}}
@@ -60,6 +64,31 @@ func membershipNotices(was, is v1alpha1.ClusterHostStatus) []notice {
 		return []notice{{corev1.EventTypeWarning, "MemberLost", note, is.NodeName}}
 	}
 	return nil
+}
+
+// drainNotices tells of a drain (events 44 and 45 of WLBS). That it ended is told by MemberLeft.
+func drainNotices(was, is v1alpha1.ClusterHostStatus) []notice {
+	serves := func(s v1alpha1.HostCondition) bool {
+		return s == v1alpha1.HostConverged || s == v1alpha1.HostConverging
+	}
+	switch {
+	case is.State == v1alpha1.HostDraining && serves(was.State):
+		note := fmt.Sprintf("host %s started connection draining", hostName(is))
+		if is.Message != "" {
+			note += ": " + is.Message
+		}
+		return []notice{{corev1.EventTypeNormal, "DrainingStarted", note, is.NodeName}}
+	case was.State == v1alpha1.HostDraining && serves(is.State) && is.Membership == v1alpha1.MembershipMember:
+		return []notice{{corev1.EventTypeNormal, "DrainingInterrupted", fmt.Sprintf("connection draining of host %s was interrupted: it serves again", hostName(is)), is.NodeName}}
+	}
+	return nil
+}
+
+func hostName(h v1alpha1.ClusterHostStatus) string {
+	if h.HostID == nil {
+		return h.NodeName
+	}
+	return fmt.Sprintf("%d (%s)", *h.HostID, h.NodeName)
 }
 
 func leftNote(name string, was, is v1alpha1.ClusterHostStatus) string {
@@ -94,7 +123,7 @@ func conditionNotices(before, after *v1alpha1.LoadBalancingClusterStatus) []noti
 	case is.Status == metav1.ConditionTrue && (was == nil || was.Status != metav1.ConditionTrue || newEpoch(before, after)):
 		out = append(out, notice{corev1.EventTypeNormal, "Converged", convergedNote(after, is.Message), ""})
 	case is.Status != metav1.ConditionTrue && was != nil && was.Status == metav1.ConditionTrue:
-		out = append(out, notice{corev1.EventTypeNormal, is.Reason, "no longer converged: " + is.Message, ""})
+		out = append(out, notice{corev1.EventTypeNormal, is.Reason, "no longer converged: " + is.Message + ongoingCause(after), ""})
 	}
 	for _, c := range []struct {
 		conditionType string
@@ -116,6 +145,14 @@ func conditionNotices(before, after *v1alpha1.LoadBalancingClusterStatus) []noti
 		}
 	}
 	return out
+}
+
+// ongoingCause is why a convergence that is under way began, as the events 66 to 69 of WLBS say it.
+func ongoingCause(status *v1alpha1.LoadBalancingClusterStatus) string {
+	if c := status.LastConvergence; c != nil && c.DurationMilliseconds == nil && c.Cause != "" {
+		return fmt.Sprintf(", cause %s", c.Cause)
+	}
+	return ""
 }
 
 func newEpoch(before, after *v1alpha1.LoadBalancingClusterStatus) bool {

@@ -29,6 +29,9 @@ func TestNotices(t *testing.T) {
 	expired := after(crashed, says(1, converged, 8, two), says(2, converged, 8, two), says(3, converged, 7, all, stale))
 	apart := after(well, says(1, converged, 8, two), says(2, converged, 8, two), says(3, converged, 8, []int32{3}))
 	stopped := after(well, says(1, converged, 8, two), says(2, converged, 8, two), says(3, v1alpha1.HostStopped, 8, []int32{3}, wanted(v1alpha1.HostStateStopped)))
+	draining := after(well, says(1, converged, 8, all), says(2, converged, 8, all), says(3, v1alpha1.HostDraining, 8, all, wanted(v1alpha1.HostStateDrained)))
+	withoutDefault := after(well, says(1, converged, 7, all), says(2, converged, 8, []int32{2, 3}), says(3, converged, 8, []int32{2, 3}))
+	reloaded := after(well, says(1, converged, 7, all, filtersBy(4)), says(2, converged, 7, all, filtersBy(5)), says(3, converged, 7, all, filtersBy(4)))
 	mute := after(well, says(1, converged, 7, all, stale), says(2, converged, 7, all, stale), says(3, converged, 7, all, stale))
 	for _, tc := range []struct {
 		name          string
@@ -47,6 +50,11 @@ func TestNotices(t *testing.T) {
 		{"its report runs out later", crashed, expired, nil},
 		{"member back", expired, well, []string{"Normal MemberJoined node-c", "Normal Converged "}},
 		{"stopped by the operator", well, stopped, []string{"Normal MemberLeft node-c", "Normal Converged "}},
+		{"drain begins", well, draining, []string{"Normal DrainingStarted node-c", "Normal Converged "}},
+		{"drain ends", draining, stopped, []string{"Normal MemberLeft node-c"}},
+		{"drain is interrupted", draining, well, []string{"Normal DrainingInterrupted node-c", "Normal Converged "}},
+		{"default host lost", well, withoutDefault, []string{"Warning MemberLost node-a", "Normal DefaultHostChanged node-b", "Normal Converged "}},
+		{"config in force on all", well, reloaded, []string{"Normal ConfigInForce "}},
 		{"partition", well, apart, []string{"Warning MemberLost node-c", "Normal ViewsDiffer ", "Warning DisjointViews "}},
 		{"partition heals", apart, well, []string{"Normal MemberJoined node-c", "Normal Converged ", "Normal PartitionHealed "}},
 		{"API server out of reach of all nodes", well, mute, []string{"Normal ReportsOutdated "}},

@@ -585,6 +585,11 @@ type LoadBalancingClusterStatus struct {
 	// +kubebuilder:validation:Minimum=1
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
 
+	// generationInForce is the generation of the spec that all members filter by: the oldest that one of them reports.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	GenerationInForce *int64 `json:"generationInForce,omitempty"`
+
 	// hostCounts counts the hosts by what they are.
 	// +optional
 	HostCounts HostCounts `json:"hostCounts,omitzero"`

@@ -490,6 +490,11 @@ func (in *LoadBalancingClusterStatus) DeepCopyInto(out *LoadBalancingClusterStat
 		*out = new(int64)
 		**out = **in
 	}
+	if in.GenerationInForce != nil {
+		in, out := &in.GenerationInForce, &out.GenerationInForce
+		*out = new(int64)
+		**out = **in
+	}
 	in.HostCounts.DeepCopyInto(&out.HostCounts)
 	if in.Epoch != nil {
 		in, out := &in.Epoch, &out.Epoch
