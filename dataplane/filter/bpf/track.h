@@ -235,7 +235,8 @@ __attribute__((noinline)) int track_server(const struct packet *p)
 			return false;
 		}
 		bpf_map_delete_elem(&half_open, &flow);
-	} else if ((half->flags & CONN_MIDSTREAM) && !promote(&flow, now, p->tcp_flags & TCP_FIN ? CONN_FIN_SERVER : 0)) {
+	} else if ((half->flags & CONN_MIDSTREAM) &&
+		   !promote(&flow, now, p->tcp_flags & TCP_FIN ? CONN_FIN_SERVER : 0)) {
 		stay_half(half, now);
 	}
 	return true;
