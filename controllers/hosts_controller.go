@@ -171,9 +171,9 @@ func (p *hostPlan) condition() (status metav1.ConditionStatus, reason, message s
 			v1alpha1.MaxHosts, strings.Join(p.unassigned, ", "))
 	case len(p.waiting) > 0:
 		return metav1.ConditionFalse, v1alpha1.ReasonHostIDInUse, fmt.Sprintf(
-			"the host IDs of spec.hosts for %s are in use by hosts that are still being removed", strings.Join(p.waiting, ", "))
+			"the host IDs of spec.hosts for %s are in use by hosts that are still being drained or removed: wait for their agents, or give other IDs", strings.Join(p.waiting, ", "))
 	case len(p.ids) == 0 && len(p.departing) == 0:
-		return metav1.ConditionTrue, v1alpha1.ReasonNoHosts, "no node is selected"
+		return metav1.ConditionTrue, v1alpha1.ReasonNoHosts, "no node is selected: see spec.nodeSelector and spec.tolerations"
 	}
 	message = fmt.Sprintf("%d nodes are hosts", len(p.ids))
 	if len(p.departing) > 0 {

@@ -25,7 +25,7 @@ func newNodeSelector(spec *v1alpha1.LoadBalancingClusterSpec) (nodeSelector, err
 	if spec.NodeSelector != nil {
 		var err error
 		if selector, err = metav1.LabelSelectorAsSelector(spec.NodeSelector); err != nil {
-			return nodeSelector{}, fmt.Errorf("spec.nodeSelector: %w", err)
+			return nodeSelector{}, fmt.Errorf("spec.nodeSelector cannot be evaluated, and present hosts go on serving: correct it: %w", err)
 		}
 	}
 	return nodeSelector{labels: selector, tolerations: append(daemonTolerations(), spec.Tolerations...)}, nil

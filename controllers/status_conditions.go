@@ -28,7 +28,7 @@ func no(reason, format string, args ...any) verdict {
 
 // outdated is what can be said when no report holds any more.
 func outdated() verdict {
-	return verdict{metav1.ConditionUnknown, v1alpha1.ReasonReportsOutdated, "all hosts' last reports are older than their leases"}
+	return verdict{metav1.ConditionUnknown, v1alpha1.ReasonReportsOutdated, "all hosts' last reports are older than their leases: the cluster may serve, see whether the agents run and reach the API server"}
 }
 
 // conditions are those of the cluster that come from its hosts, Ready first.
@@ -64,7 +64,7 @@ func (s *summary) converged() verdict {
 	}
 	if !s.anyFresh() {
 		if !slices.ContainsFunc(s.reports, func(r report) bool { return r.desired() }) {
-			return no(v1alpha1.ReasonNoHosts, "no node is meant to be a member")
+			return no(v1alpha1.ReasonNoHosts, "no node is meant to be a member: see spec.nodeSelector, desiredState in spec.hosts, and spec.maintenance of the LoadBalancingHosts")
 		}
 		if !slices.ContainsFunc(s.reports, func(r report) bool { return r.reported }) {
 			return no(v1alpha1.ReasonWaitingForHosts, "no host has reported yet")
@@ -164,7 +164,7 @@ func (s *summary) consistent() verdict {
 		for _, c := range s.conflicts {
 			words = append(words, fmt.Sprintf("%s is also a virtual IP of LoadBalancingCluster %s", c.virtualIP, c.cluster))
 		}
-		return no(v1alpha1.ReasonVirtualIPConflict, "%s: each virtual IP belongs to one cluster", strings.Join(words, "; "))
+		return no(v1alpha1.ReasonVirtualIPConflict, "%s: take it out of spec.virtualIPs of one of them, or delete that cluster", strings.Join(words, "; "))
 	}
 	reason := ""
 	var words []string
