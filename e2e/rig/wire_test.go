@@ -62,7 +62,7 @@ func TestHeartbeatsOnTheWire(t *testing.T) {
 	frames, err := c.Stop()
 	must(t, err)
 	r.neverAsSource(t, frames)
-	r.identified(t, frames)
+	r.identified(t, frames, r.Hosts...)
 
 	c, err = r.StartCapture()
 	must(t, err)
@@ -109,31 +109,40 @@ func TestHeartbeatsOnTheWire(t *testing.T) {
 // isIdentity reports whether a frame is an extended heartbeat: their kind is in the fifteenth byte.
 func isIdentity(f Frame) bool { return f.EtherType() == heartbeatType && f.Data[14] == 0xc0 }
 
-// identified fails the test unless every host said its name and addresses in extended heartbeats that Wireshark decodes, and
+// identified fails the test unless every one of these hosts said its name and addresses in extended heartbeats that Wireshark decodes, and
 // its peers know them.
-func (r *Rig) identified(t *testing.T, frames []Frame) {
+func (r *Rig) identified(t *testing.T, frames []Frame, hosts ...*Host) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "identities.pcap")
 	must(t, WritePcap(file, frames))
 	if bad := tshark(t, file, "msnlb.signature == 0xc0de01c0 && (_ws.malformed || _ws.expert || msnlb.extended_hb.unknown)", "frame.number"); len(bad) > 0 {
 		t.Errorf("tshark complains of extended heartbeats %v", bad)
 	}
-	for _, h := range r.Hosts {
-		for _, addr := range []netip.Addr{h.Addr, VIP} {
+	vip := netip.MustParseAddr(r.Cluster.Spec.VirtualIPs[0])
+	destination := r.clusterMAC()
+	if r.Cluster.Spec.Mode == wlbsv1alpha1.ModeUnicast {
+		destination = net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+	}
+	for _, h := range hosts {
+		clusterIP, hostIP, field := vip, h.Addr, "msnlb.host_ipv4"
+		if vip.Is6() {
+			clusterIP, hostIP, field = netip.IPv4Unspecified(), netip.IPv4Unspecified(), "msnlb.host_ipv6"
+		}
+		for _, addr := range []netip.Addr{h.Addr, vip} {
 			filter := fmt.Sprintf("eth.src == %s && eth.dst == %s && msnlb.signature == 0xc0de01c0 && msnlb.unique_host_id == %d && msnlb.cluster_ip == %s"+
-				" && msnlb.host_ip == %s && msnlb.host_name == %q && msnlb.host_ipv4 == %s", h.MAC, r.clusterMAC(), h.ID, VIP, h.Addr, h.Name, addr)
+				" && msnlb.host_ip == %s && msnlb.host_name == %q && %s == %s", h.MAC, destination, h.ID, clusterIP, hostIP, h.Name, field, addr)
 			if said := tshark(t, file, filter, "frame.number"); len(said) == 0 {
 				t.Errorf("no extended heartbeat of %s has %s", h.Name, addr)
 			}
 		}
 	}
-	first := r.Hosts[0]
+	first := hosts[0]
 	must(t, poll(soon(t, patience), func() error {
 		out, err := exec.CommandContext(t.Context(), r.opts.Agent, "display", "--socket", first.Socket()).Output()
 		if err != nil {
 			return err
 		}
-		for _, h := range r.Hosts[1:] {
+		for _, h := range hosts[1:] {
 			if want := fmt.Sprintf("Host %d is %s (%s)", h.ID, h.Name, h.Addr); !strings.Contains(string(out), want) {
 				return fmt.Errorf("display of %s lacks %q:\n%s", first.Name, want, out)
 			}
