@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
@@ -47,4 +48,18 @@ func (d *drain) over(now time.Duration, state convergence.State, connections, ha
 	idle := connections == 0 && (halfOpen == 0 || now-d.since >= handshakeLimit)
 	d.stopped = idle || d.timeout > 0 && now-d.since >= d.timeout
 	return d.stopped
+}
+
+// connectionsLeft says how many connections a drain still waits for, those included that closed less than ten seconds ago. Large
+// numbers have two digits and zeros, for each other text is a write to the API server.
+func connectionsLeft(n int) string {
+	exact, unit := n, 1
+	for n >= 100 {
+		n /= 10
+		unit *= 10
+	}
+	if unit == 1 {
+		return fmt.Sprintf("%d connection(s) left", exact)
+	}
+	return fmt.Sprintf("at least %d connections left", n*unit)
 }

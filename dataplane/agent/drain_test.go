@@ -66,3 +66,14 @@ func TestDrainOutlastsHalfOpen(t *testing.T) {
 		t.Error("not over although what is half open is dead")
 	}
 }
+
+func TestConnectionsLeft(t *testing.T) {
+	for n, want := range map[int]string{
+		0: "0 connection(s) left", 1: "1 connection(s) left", 99: "99 connection(s) left", 100: "at least 100 connections left",
+		109: "at least 100 connections left", 110: "at least 110 connections left", 262144: "at least 260000 connections left",
+	} {
+		if got := connectionsLeft(n); got != want {
+			t.Errorf("%d: %q, want %q", n, got, want)
+		}
+	}
+}

@@ -147,6 +147,9 @@ func (r *reporter) setConditions(s *v1alpha1.LoadBalancingHostStatus, view *conv
 
 	converged := view.State == convergence.StateConverged
 	members := fmt.Sprintf("host %s, members %s, epoch %d", strings.ToLower(s.Columns.State), s.Columns.Members, view.Epoch)
+	if view.State == convergence.StateDraining {
+		members += ", " + connectionsLeft(r.sample.connections.Count)
+	}
 	if converged {
 		set(v1alpha1.ConditionConverged, true, v1alpha1.ReasonConverged, members)
 	} else {
