@@ -255,6 +255,10 @@ func TestStages(t *testing.T) {
 			h.rate = Sample{Admitted: 9000, Delivered: 9000, Answered: 9000, SYNs: 9000, SYNACKs: 9000, Peers: []Peer{{2, 9000, 0, 0}}}
 			h.now.Peers = []Peer{{ID: 2}}
 		}, "", ""},
+		"SYN flood, in which peers have a few clients": {func(h *host) {
+			h.rate = Sample{Admitted: 9000, Delivered: 9000, Answered: 9000, SYNs: 9000, SYNACKs: 9000, Peers: []Peer{{2, 9000, 0, 17}}}
+			h.now.Peers = []Peer{{ID: 2}}
+		}, "", ""},
 		"replies are lost, but no peer has clients to compare with": {func(h *host) {
 			h.rate = Sample{Admitted: 4, Delivered: 4, Answered: 4, SYNs: 4, SYNACKs: 4, Peers: []Peer{{2, 0, 0, 0}}}
 			h.now.Peers = []Peer{{ID: 2}}

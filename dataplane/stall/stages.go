@@ -96,6 +96,11 @@ func addressResolution(w window) *finding {
 // other at the peers' rate, none out of so many expected has probability e^-8, one in three thousand.
 const minExpected = 8
 
+// minCompletion is the share of the peers' clients, 1/minCompletion, whose handshakes must complete. In a SYN flood
+// (Microsoft KB829701) less do, and they do not complete independently: the peers may have had their few clients a moment
+// before it began, and the host's own a moment before that.
+const minCompletion = 10
+
 // repliesLost: replies leave this host and no client ever completes a handshake, while clients of the peers
 // do. A SYN flood completes nothing on any host, and so expects nothing here. While a transmit queue holds
 // packets replies may be late rather than lost: slow is no stall (Microsoft KB Q248279).
@@ -110,7 +115,7 @@ func repliesLost(w window) *finding {
 		return nil
 	}
 	asked, completed := w.peers()
-	if asked == 0 || completed*here < minExpected*asked {
+	if asked == 0 || completed*here < minExpected*asked || completed*minCompletion < asked {
 		return nil
 	}
 	return &finding{message: fmt.Sprintf("%d clients were answered in %v and none completed its handshake; of the other hosts' %d clients %d did",
