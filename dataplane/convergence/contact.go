@@ -48,11 +48,12 @@ func (m *Machine) contradicts(msg *heartbeat.Message) bool {
 		return false
 	}
 	if m.committed.id.After(msg.Committed) {
-		return !m.committed.view.Has(msg.HostID) || m.committed.keys[msg.HostID] != msg.HostKey
+		// A member that started again since, and serves by an older round, knows nothing of this one.
+		return !m.committed.view.Has(msg.HostID) || m.committed.keys[msg.HostID] != msg.HostKey || m.committed.incarnations[msg.HostID] != msg.Incarnation
 	}
-	// What this host is a member of, it has promised itself to; else its ID in the view means another host with that ID. Of equal
-	// rounds, too, there are two where hosts have the leader's ID.
-	return !msg.View.Has(m.s.HostID) || msg.Committed.After(m.promise)
+	// What this host is a member of, it has agreed to; else its ID in the view means another host with that ID, or itself before
+	// it started again. Of equal rounds, too, there are two where hosts have the leader's ID.
+	return !msg.View.Has(m.s.HostID) || msg.Committed.After(m.agreedTo)
 }
 
 // ranksBelow decides which of two groups in contact stands back: the one with the higher leader, else the older round. The rule

@@ -38,8 +38,9 @@ type round struct {
 	config       uint64
 	table        bucket.Table
 	defaultOwner uint8
-	// keys are the members' host keys.
-	keys [heartbeat.MaxHosts + 1]uint32
+	// keys are the members' host keys, incarnations theirs at that time.
+	keys         [heartbeat.MaxHosts + 1]uint32
+	incarnations [heartbeat.MaxHosts + 1]uint64
 	// outsiders had yielded to the round when it was acknowledged.
 	outsiders heartbeat.Set
 	// since is when the round was proposed here.
@@ -75,8 +76,10 @@ type Machine struct {
 	highest    uint32
 
 	promise heartbeat.Round
-	stance  stance
-	pending round // valid while following or acked
+	// agreedTo is the latest round that this host acknowledged in this incarnation.
+	agreedTo heartbeat.Round
+	stance   stance
+	pending  round // valid while following or acked
 	// yieldedTo are the inputs of the round that this host yielded to.
 	yieldedTo uint64
 

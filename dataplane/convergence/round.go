@@ -117,8 +117,10 @@ func (m *Machine) acknowledge() bool {
 	m.pending.policy, m.pending.config, m.pending.table, m.pending.defaultOwner = policy, config, a.own, a.defaultOwner
 	m.pending.outsiders = m.mutual &^ m.pending.view
 	for id := range each(m.pending.view) {
-		m.pending.keys[id] = m.known(id).HostKey
+		msg := m.known(id)
+		m.pending.keys[id], m.pending.incarnations[id] = msg.HostKey, msg.Incarnation
 	}
+	m.agreedTo = m.pending.id
 	if !m.knobs.keepOnAck {
 		m.restrict(&a.own, policy)
 	}

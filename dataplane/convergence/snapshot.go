@@ -13,7 +13,7 @@ import (
 )
 
 // snapshotVersion changes with the meaning of snapshot: an agent of another version starts anew.
-const snapshotVersion = 1
+const snapshotVersion = 2
 
 // sequenceGap keeps sequence numbers apart in case the old agent sent once more after the snapshot.
 const sequenceGap = 1000
@@ -40,6 +40,7 @@ type snapshot struct {
 	Sequence         uint64
 	Highest          uint32
 	Promise          heartbeat.Round
+	AgreedTo         heartbeat.Round
 	YieldedTo        uint64
 	Stance           stance
 	Pending          roundSnapshot
@@ -66,6 +67,7 @@ type roundSnapshot struct {
 	Table        bucket.Table
 	DefaultOwner uint8
 	Keys         [heartbeat.MaxHosts + 1]uint32
+	Incarnations [heartbeat.MaxHosts + 1]uint64
 	Outsiders    heartbeat.Set
 	Since        time.Duration
 }
@@ -84,7 +86,7 @@ func (m *Machine) Snapshot() ([]byte, error) {
 		Version: snapshotVersion, HostID: m.s.HostID, HostKey: m.s.HostKey, HostCode: m.s.HostCode, ClusterKey: m.s.ClusterKey,
 		Incarnation: m.s.Incarnation, At: m.now, LeaseUntil: m.leaseEnd(), Period: m.period, Tolerance: m.tolerance,
 		Desired: m.desired, InForce: m.inForce, Offered: m.offered, Idle: m.idle, Accept: m.accept, Sequence: m.sequence,
-		Highest: m.highest, Promise: m.promise, YieldedTo: m.yieldedTo, Stance: m.stance, Pending: m.pending.snapshot(), Committed: m.committed.snapshot(),
+		Highest: m.highest, Promise: m.promise, AgreedTo: m.agreedTo, YieldedTo: m.yieldedTo, Stance: m.stance, Pending: m.pending.snapshot(), Committed: m.committed.snapshot(),
 		Serving: m.serving, StartedAt: m.startedAt, ListenUntil: m.listenUntil,
 		Converging: r.converging, Cause: r.cause, Started: r.started, Finished: r.finished, Count: r.count,
 	}
@@ -127,7 +129,7 @@ func Restore(s Settings, data []byte, now time.Duration) (*Machine, error) {
 	}
 	m.idle, m.accept, m.serving = old.Idle, old.Accept, old.Serving
 	m.sequence, m.highest = old.Sequence+sequenceGap, old.Highest
-	m.promise, m.stance, m.yieldedTo = old.Promise, old.Stance, old.YieldedTo
+	m.promise, m.agreedTo, m.stance, m.yieldedTo = old.Promise, old.AgreedTo, old.Stance, old.YieldedTo
 	m.pending, m.committed = m.restoreRound(old.Pending), m.restoreRound(old.Committed)
 	if m.stance == following || m.stance == acked && m.pending.policy == nil {
 		m.stance = aside
@@ -161,13 +163,13 @@ func (m *Machine) restorePeers(peers []peerSnapshot) {
 func (r *round) snapshot() roundSnapshot {
 	return roundSnapshot{
 		ID: r.id, View: r.view, Inputs: r.inputs, Result: r.result, Cause: r.cause, Policy: digestOf(r.policy), Config: r.config,
-		Table: r.table, DefaultOwner: r.defaultOwner, Keys: r.keys, Outsiders: r.outsiders, Since: r.since,
+		Table: r.table, DefaultOwner: r.defaultOwner, Keys: r.keys, Incarnations: r.incarnations, Outsiders: r.outsiders, Since: r.since,
 	}
 }
 
 func (m *Machine) restoreRound(s roundSnapshot) round {
 	return round{
 		id: s.ID, view: s.View, inputs: s.Inputs, result: s.Result, cause: s.Cause, policy: m.held(s.Policy), config: s.Config,
-		table: s.Table, defaultOwner: s.DefaultOwner, keys: s.Keys, outsiders: s.Outsiders, since: s.Since,
+		table: s.Table, defaultOwner: s.DefaultOwner, keys: s.Keys, incarnations: s.Incarnations, outsiders: s.Outsiders, since: s.Since,
 	}
 }
