@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -131,11 +132,10 @@ func (c *cluster) clean(t *testing.T) {
 		objects = append(objects, &nodes.Items[i])
 	}
 	for _, o := range objects {
-		if len(o.GetFinalizers()) > 0 {
-			o.SetFinalizers(nil)
-			if err := client.IgnoreNotFound(c.Update(ctx, o)); err != nil {
-				t.Error(err)
-			}
+		// A patch, for the manager's last write may still be under way and make an update fail.
+		withoutFinalizers := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))
+		if err := client.IgnoreNotFound(c.Patch(ctx, o, withoutFinalizers)); err != nil {
+			t.Error(err)
 		}
 		if err := client.IgnoreNotFound(c.Delete(ctx, o)); err != nil {
 			t.Error(err)

@@ -11,6 +11,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
@@ -209,8 +210,8 @@ func TestSinkRewritesWhatTheManagerOverwrote(t *testing.T) {
 		t.Fatalf("state is %s, want %s", host.Status.State, state)
 	}
 	await(v1alpha1.HostConverged)
-	host.Status.State = v1alpha1.HostUnknown
-	if err := c.Status().Update(t.Context(), host); err != nil {
+	unknown := client.RawPatch(types.MergePatchType, []byte(`{"status":{"state":"Unknown"}}`))
+	if err := c.Status().Patch(t.Context(), host, unknown); err != nil {
 		t.Fatal(err)
 	}
 	await(v1alpha1.HostConverged)
