@@ -137,7 +137,7 @@ func (m *Machine) configCause() Cause {
 // buckets for a round that nobody leads any more, need a new round at once, those that
 // may only not have heard of it after a while.
 func (m *Machine) laggards() Cause {
-	if m.stance == acked { // a round of a leader that is gone, or leads no more
+	if m.stance == acked || m.stance == aside && m.accept != m.committed.table { // for a round of a leader that is gone, or leads no more
 		return CauseUnknown
 	}
 	l, lagging := &m.lead, false
@@ -149,6 +149,8 @@ func (m *Machine) laggards() Cause {
 			return CauseUnknown
 		case elsewhere:
 			lagging = true
+		case msg.Flags&active == 0 && msg.Committed == m.committed.id && msg.Ready != msg.Current:
+			return CauseUnknown
 		case msg.Committed == m.committed.id && msg.Flags&heartbeat.Serving != 0:
 		case msg.Round == m.committed.id && msg.Flags&heartbeat.Acked != 0, m.committed.id.After(msg.Round):
 			lagging = true
