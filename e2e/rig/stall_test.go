@@ -90,7 +90,7 @@ func TestServiceNotAnswering(t *testing.T) {
 }
 
 // Idle hosts and hosts whose sending is paced are not stalled (Q248279).
-func TestIdleAndSlowAreNoStall(t *testing.T) {
+func TestQ248279IdleAndSlowAreNoStall(t *testing.T) {
 	r := startRig(t, 2, nil)
 	slow := r.Hosts[1]
 	_, err := slow.NS.Run("tc", strings.Fields("qdisc add dev eth0 root handle 1: htb default 20")...)

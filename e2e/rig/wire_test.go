@@ -247,7 +247,7 @@ func TestAffinityNoneSpreadsOneClient(t *testing.T) {
 }
 
 // Ports that no rule covers are the default host's (Q198552).
-func TestDefaultHostServesOtherPorts(t *testing.T) {
+func TestQ198552DefaultHostServesOtherPorts(t *testing.T) {
 	r := startRig(t, 3, nil)
 	report, err := r.Do(Load{Target: netip.AddrPortFrom(VIP, OtherPort), Clients: 30, Connections: 1, Timeout: 5 * time.Second})
 	must(t, err)
