@@ -154,7 +154,7 @@ func (a *agent) awaitUpdate(ctx context.Context) bool {
 func (a *agent) pause(ctx context.Context) {
 	select {
 	case d := <-a.updates:
-		if err := a.refuse(d); err != nil {
+		if err := a.refuse(a.desired, d); err != nil {
 			a.Log.Error("Config refused, the last one stays in force", "error", err)
 			return
 		}
@@ -164,11 +164,11 @@ func (a *agent) pause(ctx context.Context) {
 	}
 }
 
-func (a *agent) refuse(next Desired) error {
+func (a *agent) refuse(before, after Desired) error {
 	if a.Refuse == nil {
 		return nil
 	}
-	return a.Refuse(a.desired, next)
+	return a.Refuse(before, after)
 }
 
 // serve is a member of the cluster until the config makes that impossible or ctx ends.

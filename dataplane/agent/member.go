@@ -242,10 +242,8 @@ func (m *member) update(ctx context.Context) error {
 
 // nextPlan is the plan of a new config, if that may follow the last one.
 func (m *member) nextPlan() (*plan, error) {
-	if m.agent.Refuse != nil {
-		if err := m.agent.Refuse(m.offered.source, m.agent.desired); err != nil {
-			return nil, err
-		}
+	if err := m.agent.refuse(m.offered.source, m.agent.desired); err != nil {
+		return nil, err
 	}
 	return newPlan(m.agent.desired)
 }
