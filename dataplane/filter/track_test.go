@@ -468,37 +468,29 @@ func TestTrafficRefreshes(t *testing.T) {
 // age makes every connection look as if it had been silent for d longer.
 func (r *rig) age(d time.Duration) {
 	r.t.Helper()
-	m := r.maps.byName[wlbsMapConnections]
-	var (
-		flow wlbsFlow
-		conn wlbsConn
-	)
-	aged := map[wlbsFlow]wlbsConn{}
-	for entries := m.Iterate(); entries.Next(&flow, &conn); {
-		conn.Seen -= uint64(d)
-		aged[flow] = conn
-	}
-	for flow, conn := range aged {
-		if err := m.Put(&flow, &conn); err != nil {
-			r.t.Fatal(err)
-		}
-	}
+	r.rewrite(wlbsMapConnections, func(c *wlbsConn) { c.Seen -= uint64(d) })
 }
 
 // ageHalfOpen makes every half-open connection look as if it had begun d earlier.
 func (r *rig) ageHalfOpen(d time.Duration) {
 	r.t.Helper()
-	m := r.maps.byName[wlbsMapHalfOpen]
+	r.rewrite(wlbsMapHalfOpen, func(c *wlbsConn) { c.SinceMs -= uint32(d.Milliseconds()) })
+}
+
+// rewrite changes all entries of a map of connections.
+func (r *rig) rewrite(name string, change func(*wlbsConn)) {
+	r.t.Helper()
+	m := r.maps.byName[name]
 	var (
 		flow wlbsFlow
 		conn wlbsConn
 	)
-	aged := map[wlbsFlow]wlbsConn{}
+	changed := map[wlbsFlow]wlbsConn{}
 	for entries := m.Iterate(); entries.Next(&flow, &conn); {
-		conn.SinceMs -= uint32(d.Milliseconds())
-		aged[flow] = conn
+		change(&conn)
+		changed[flow] = conn
 	}
-	for flow, conn := range aged {
+	for flow, conn := range changed {
 		if err := m.Put(&flow, &conn); err != nil {
 			r.t.Fatal(err)
 		}
