@@ -148,9 +148,6 @@ func (f *Filter) spec() (*ebpf.CollectionSpec, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !haveXDPFrags() {
-		spec.Programs["wlbs_xdp"].Flags &^= unix.BPF_F_XDP_HAS_FRAGS
-	}
 	spec.Maps[wlbsMapConnections].MaxEntries = f.config.MaxConnections
 	if f.config.maxClients != 0 {
 		spec.Maps[wlbsMapClients].MaxEntries = f.config.maxClients
@@ -171,6 +168,9 @@ func (f *Filter) load(withFilter bool) error {
 	spec, err := f.spec()
 	if err != nil {
 		return err
+	}
+	if !haveXDPFrags() {
+		spec.Programs["wlbs_xdp"].Flags &^= unix.BPF_F_XDP_HAS_FRAGS
 	}
 	if withFilter {
 		if err := spec.Variables[wlbsVarFilterAtIngress].Set(uint8(1)); err != nil {
