@@ -46,12 +46,7 @@ func (r *Rig) spread(t *testing.T, vip netip.Addr, clients int) {
 
 // A cluster with virtual IPs of both families spreads clients of both, and is found by ARP and by neighbour discovery.
 func TestDualStack(t *testing.T) {
-	r := newRig(t, 3, dualStack)
-	r.useAgent(t)
-	c, err := r.StartCapture()
-	must(t, err)
-	must(t, r.StartAll())
-	r.converged(t, r.Hosts...)
+	r, c := captureStart(t, 3, dualStack)
 	r.spread(t, VIP, 60)
 	r.spread(t, VIP6, 60)
 	r.confirmed(t)
@@ -193,12 +188,7 @@ func (r *Rig) neighboursKnow(t *testing.T) {
 // Wireshark decodes it.
 func TestIPv6Only(t *testing.T) {
 	needTool(t, "tshark")
-	r := newRig(t, 2, ipv6Only)
-	r.useAgent(t)
-	c, err := r.StartCapture()
-	must(t, err)
-	must(t, r.StartAll())
-	r.converged(t, r.Hosts...)
+	r, c := captureStart(t, 2, ipv6Only)
 	frames, err := c.Stop()
 	must(t, err)
 	file := filepath.Join(t.TempDir(), "heartbeats.pcap")

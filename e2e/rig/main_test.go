@@ -97,6 +97,18 @@ func startRig(tb testing.TB, hosts int, change func(*wlbsv1alpha1.LoadBalancingC
 	return r
 }
 
+// captureStart does as startRig, and returns a capture that began before the agents did.
+func captureStart(tb testing.TB, hosts int, change func(*wlbsv1alpha1.LoadBalancingCluster)) (*Rig, *Capture) {
+	tb.Helper()
+	r := newRig(tb, hosts, change)
+	r.useAgent(tb)
+	c, err := r.StartCapture()
+	must(tb, err)
+	must(tb, r.StartAll())
+	r.converged(tb, r.Hosts...)
+	return r, c
+}
+
 func (r *Rig) useAgent(tb testing.TB) {
 	tb.Helper()
 	agent, err := buildAgent()

@@ -53,12 +53,7 @@ func (r *Rig) neverAsSource(t *testing.T, frames []Frame) {
 // Heartbeats are what Wireshark knows as MS-NLB, with the values of the configuration.
 func TestHeartbeatsOnTheWire(t *testing.T) {
 	needTool(t, "tshark")
-	r := newRig(t, 3, nil)
-	r.useAgent(t)
-	c, err := r.StartCapture()
-	must(t, err)
-	must(t, r.StartAll())
-	r.converged(t, r.Hosts...)
+	r, c := captureStart(t, 3, nil)
 	frames, err := c.Stop()
 	must(t, err)
 	r.neverAsSource(t, frames)
