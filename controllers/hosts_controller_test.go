@@ -148,7 +148,7 @@ func (c *cluster) checkHostObject(t *testing.T, lbc *v1alpha1.LoadBalancingClust
 	if err := c.Get(t.Context(), client.ObjectKey{Name: v1alpha1.HostObjectName(lbc.Name, node)}, host); err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(host.Finalizers, []string{v1alpha1.Finalizer}) || host.Spec.DesiredState != v1alpha1.HostStateStarted ||
+	if !slices.Equal(host.Finalizers, []string{v1alpha1.Finalizer}) || host.Spec.DesiredState != v1alpha1.DesiredStateStarted ||
 		host.Labels[v1alpha1.ClusterLabel] != lbc.Name {
 		t.Errorf("host %s: %+v", host.Name, host)
 	}
@@ -184,7 +184,7 @@ func TestHostSettings(t *testing.T) {
 	weight, one := int32(30), int32(1)
 	c.update(t, "settings", func(lbc *v1alpha1.LoadBalancingCluster) {
 		lbc.Spec.Hosts = []v1alpha1.HostConfig{{
-			NodeName: "node-b", HostID: &one, DesiredState: v1alpha1.HostStateStopped,
+			NodeName: "node-b", HostID: &one, DesiredState: v1alpha1.DesiredStateStopped,
 			Rules: []v1alpha1.HostRule{{Name: "all", LoadWeight: &weight}},
 		}}
 	})
@@ -193,7 +193,7 @@ func TestHostSettings(t *testing.T) {
 	if err := c.Get(t.Context(), client.ObjectKey{Name: "settings.node-b"}, host); err != nil {
 		t.Fatal(err)
 	}
-	if host.Spec.DesiredState != v1alpha1.HostStateStopped || len(host.Spec.Rules) != 1 || *host.Spec.Rules[0].LoadWeight != weight {
+	if host.Spec.DesiredState != v1alpha1.DesiredStateStopped || len(host.Spec.Rules) != 1 || *host.Spec.Rules[0].LoadWeight != weight {
 		t.Errorf("settings of node-b: %+v", host.Spec)
 	}
 
@@ -202,7 +202,7 @@ func TestHostSettings(t *testing.T) {
 		if err := c.Get(t.Context(), client.ObjectKey{Name: "settings.node-b"}, host); err != nil {
 			return err
 		}
-		if host.Spec.DesiredState != v1alpha1.HostStateStarted || host.Spec.Rules != nil {
+		if host.Spec.DesiredState != v1alpha1.DesiredStateStarted || host.Spec.Rules != nil {
 			return fmt.Errorf("settings of node-b are still %+v", host.Spec)
 		}
 		return nil

@@ -33,7 +33,7 @@ func hostSpec(cluster *v1alpha1.LoadBalancingCluster, node string, id int32, mai
 		Rules:               config.Rules,
 	}
 	if maintenance != nil {
-		spec.DesiredState, spec.Maintenance = v1alpha1.HostStateDrained, maintenance
+		spec.DesiredState, spec.Maintenance = v1alpha1.DesiredStateDrained, maintenance
 		if spec.DrainTimeoutSeconds == nil && departs(maintenance.Reason) {
 			limit := v1alpha1.DefaultRemovalDrainSeconds
 			spec.DrainTimeoutSeconds = &limit
@@ -65,7 +65,7 @@ func nodeMaintenance(node *corev1.Node) v1alpha1.MaintenanceReason {
 func (p *hostPlan) maintain(cluster *v1alpha1.LoadBalancingCluster, h *v1alpha1.LoadBalancingHost, node *corev1.Node, now time.Time) {
 	config := cluster.Spec.HostConfigOf(node.Name)
 	reason := nodeMaintenance(node)
-	if reason == "" || config.EffectiveDesiredState() != v1alpha1.HostStateStarted {
+	if reason == "" || config.EffectiveDesiredState() != v1alpha1.DesiredStateStarted {
 		return
 	}
 	p.maintenance[node.Name] = since(h, reason, now)
@@ -104,9 +104,9 @@ func (r *HostsReconciler) depart(cluster *v1alpha1.LoadBalancingCluster, plan *h
 func (r *HostsReconciler) drainLeft(cluster *v1alpha1.LoadBalancingCluster, h *v1alpha1.LoadBalancingHost, maintenance *v1alpha1.HostMaintenance, now time.Time) time.Duration {
 	config := cluster.Spec.HostConfigOf(h.Spec.NodeName)
 	switch config.EffectiveDesiredState() {
-	case v1alpha1.HostStateStopped, v1alpha1.HostStateSuspended:
+	case v1alpha1.DesiredStateStopped, v1alpha1.DesiredStateSuspended:
 		return 0
-	case v1alpha1.HostStateStarted, v1alpha1.HostStateDrained:
+	case v1alpha1.DesiredStateStarted, v1alpha1.DesiredStateDrained:
 	}
 	switch h.Status.State {
 	case v1alpha1.HostConverging, v1alpha1.HostConverged, v1alpha1.HostDraining:

@@ -17,7 +17,7 @@ import (
 )
 
 // reportsAs lets the agent of a node report a state with all of the cluster's members.
-func (c *cluster) reportsAs(t *testing.T, cluster, node string, state v1alpha1.HostCondition, members ...int64) {
+func (c *cluster) reportsAs(t *testing.T, cluster, node string, state v1alpha1.HostState, members ...int64) {
 	t.Helper()
 	list := make([]any, len(members))
 	for i, id := range members {
@@ -39,7 +39,7 @@ func (c *cluster) updateNode(t *testing.T, name string, edit func(*corev1.Node))
 }
 
 // waitForSpec waits until a host's desired state and maintenance are these; "" is none.
-func (c *cluster) waitForSpec(t *testing.T, cluster, node string, state v1alpha1.HostState, reason v1alpha1.MaintenanceReason) *v1alpha1.LoadBalancingHost {
+func (c *cluster) waitForSpec(t *testing.T, cluster, node string, state v1alpha1.DesiredState, reason v1alpha1.MaintenanceReason) *v1alpha1.LoadBalancingHost {
 	t.Helper()
 	host := &v1alpha1.LoadBalancingHost{}
 	kubetest.Eventually(t, func() error {
@@ -68,19 +68,19 @@ func TestExcludedNodeDrains(t *testing.T) {
 	limit := int32(600)
 	c.lbc(t, "excluded", func(s *v1alpha1.LoadBalancingClusterSpec) {
 		s.DrainTimeoutSeconds = &limit
-		s.Hosts = []v1alpha1.HostConfig{{NodeName: "node-c", DesiredState: v1alpha1.HostStateStopped}}
+		s.Hosts = []v1alpha1.HostConfig{{NodeName: "node-c", DesiredState: v1alpha1.DesiredStateStopped}}
 	})
 	c.waitForHosts(t, "excluded", "node-a:1", "node-b:2", "node-c:3")
 	exclude := func(n *corev1.Node) { n.Labels[corev1.LabelNodeExcludeBalancers] = "" }
 	c.updateNode(t, "node-b", exclude)
 	c.updateNode(t, "node-c", exclude)
-	host := c.waitForSpec(t, "excluded", "node-b", v1alpha1.HostStateDrained, v1alpha1.MaintenanceNodeExcluded)
+	host := c.waitForSpec(t, "excluded", "node-b", v1alpha1.DesiredStateDrained, v1alpha1.MaintenanceNodeExcluded)
 	if host.Spec.Maintenance.Since == nil || host.Spec.DrainTimeoutSeconds == nil || *host.Spec.DrainTimeoutSeconds != limit {
 		t.Errorf("host of the excluded node: %+v", host.Spec)
 	}
 	// What the operator wants of a host comes first: a drain would start one that is stopped.
-	c.waitForSpec(t, "excluded", "node-c", v1alpha1.HostStateStopped, "")
-	c.waitForSpec(t, "excluded", "node-a", v1alpha1.HostStateStarted, "")
+	c.waitForSpec(t, "excluded", "node-c", v1alpha1.DesiredStateStopped, "")
+	c.waitForSpec(t, "excluded", "node-a", v1alpha1.DesiredStateStarted, "")
 
 	c.reportsAs(t, "excluded", "node-b", v1alpha1.HostStopped, 2)
 	kubetest.Eventually(t, func() error {
@@ -92,7 +92,7 @@ func TestExcludedNodeDrains(t *testing.T) {
 		return nil
 	})
 	c.updateNode(t, "node-b", func(n *corev1.Node) { delete(n.Labels, corev1.LabelNodeExcludeBalancers) })
-	c.waitForSpec(t, "excluded", "node-b", v1alpha1.HostStateStarted, "")
+	c.waitForSpec(t, "excluded", "node-b", v1alpha1.DesiredStateStarted, "")
 	if got := fmt.Sprint(c.hosts(t, "excluded")); got != "[node-a:1 node-b:2 node-c:3]" {
 		t.Errorf("hosts are %s", got)
 	}
@@ -105,7 +105,7 @@ func TestCordonAloneChangesNothing(t *testing.T) {
 	c.node(t, "node-b")
 	c.lbc(t, "cordoned", nil)
 	c.waitForHosts(t, "cordoned", "node-a:1", "node-b:2")
-	before := c.waitForSpec(t, "cordoned", "node-a", v1alpha1.HostStateStarted, "")
+	before := c.waitForSpec(t, "cordoned", "node-a", v1alpha1.DesiredStateStarted, "")
 	c.updateNode(t, "node-a", func(n *corev1.Node) {
 		n.Spec.Unschedulable = true
 		n.Spec.Taints = append(n.Spec.Taints, corev1.Taint{Key: corev1.TaintNodeUnschedulable, Effect: corev1.TaintEffectNoSchedule})
@@ -113,13 +113,13 @@ func TestCordonAloneChangesNothing(t *testing.T) {
 	c.updateNode(t, "node-b", func(n *corev1.Node) {
 		n.Spec.Taints = append(n.Spec.Taints, corev1.Taint{Key: "ToBeDeletedByClusterAutoscaler", Effect: corev1.TaintEffectNoSchedule})
 	})
-	c.waitForSpec(t, "cordoned", "node-b", v1alpha1.HostStateDrained, v1alpha1.MaintenanceNodeDeleted)
-	if now := c.waitForSpec(t, "cordoned", "node-a", v1alpha1.HostStateStarted, ""); now.Generation != before.Generation {
+	c.waitForSpec(t, "cordoned", "node-b", v1alpha1.DesiredStateDrained, v1alpha1.MaintenanceNodeDeleted)
+	if now := c.waitForSpec(t, "cordoned", "node-a", v1alpha1.DesiredStateStarted, ""); now.Generation != before.Generation {
 		t.Errorf("the host of a cordoned node was changed: %+v", now.Spec)
 	}
 	// It may even become a host.
 	c.node(t, "node-c", corev1.Taint{Key: corev1.TaintNodeUnschedulable, Effect: corev1.TaintEffectNoSchedule})
-	c.waitForSpec(t, "cordoned", "node-c", v1alpha1.HostStateStarted, "")
+	c.waitForSpec(t, "cordoned", "node-c", v1alpha1.DesiredStateStarted, "")
 }
 
 // A host whose node leaves the selector drains before it is removed, if its agent is there to do so, and keeps its ID so long.
@@ -131,7 +131,7 @@ func TestDeselectedNodeDrainsFirst(t *testing.T) {
 	c.waitForHosts(t, "deselected", "node-a:1", "node-b:2")
 	c.reportsAs(t, "deselected", "node-a", v1alpha1.HostConverged, 1, 2)
 	c.updateNode(t, "node-a", func(n *corev1.Node) { n.Labels[poolLabel] = "no" })
-	host := c.waitForSpec(t, "deselected", "node-a", v1alpha1.HostStateDrained, v1alpha1.MaintenanceNodeNotSelected)
+	host := c.waitForSpec(t, "deselected", "node-a", v1alpha1.DesiredStateDrained, v1alpha1.MaintenanceNodeNotSelected)
 	if host.Spec.DrainTimeoutSeconds == nil || *host.Spec.DrainTimeoutSeconds != v1alpha1.DefaultRemovalDrainSeconds {
 		t.Errorf("the drain before a removal is not bounded: %+v", host.Spec)
 	}
@@ -140,12 +140,12 @@ func TestDeselectedNodeDrainsFirst(t *testing.T) {
 
 	// It may come back in between.
 	c.updateNode(t, "node-a", func(n *corev1.Node) { n.Labels[poolLabel] = "yes" })
-	c.waitForSpec(t, "deselected", "node-a", v1alpha1.HostStateStarted, "")
+	c.waitForSpec(t, "deselected", "node-a", v1alpha1.DesiredStateStarted, "")
 
 	c.updateNode(t, "node-a", func(n *corev1.Node) { n.Labels[poolLabel] = "no" })
-	c.waitForSpec(t, "deselected", "node-a", v1alpha1.HostStateDrained, v1alpha1.MaintenanceNodeNotSelected)
+	c.waitForSpec(t, "deselected", "node-a", v1alpha1.DesiredStateDrained, v1alpha1.MaintenanceNodeNotSelected)
 	c.reportsAs(t, "deselected", "node-a", v1alpha1.HostDraining, 1, 2, 3)
-	c.waitForSpec(t, "deselected", "node-a", v1alpha1.HostStateDrained, v1alpha1.MaintenanceNodeNotSelected)
+	c.waitForSpec(t, "deselected", "node-a", v1alpha1.DesiredStateDrained, v1alpha1.MaintenanceNodeNotSelected)
 	c.reportsAs(t, "deselected", "node-a", v1alpha1.HostStopped, 1)
 	c.waitForHosts(t, "deselected", "node-a:1-", "node-b:2", "node-c:3")
 	c.tearDown(t, "deselected", "node-a")
@@ -169,7 +169,7 @@ func TestDrainBeforeRemovalIsBounded(t *testing.T) {
 	if err := c.Delete(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-b"}}); err != nil {
 		t.Fatal(err)
 	}
-	c.waitForSpec(t, "bounded", "node-b", v1alpha1.HostStateDrained, v1alpha1.MaintenanceNodeDeleted)
+	c.waitForSpec(t, "bounded", "node-b", v1alpha1.DesiredStateDrained, v1alpha1.MaintenanceNodeDeleted)
 	c.reportsAs(t, "bounded", "node-b", v1alpha1.HostStopped, 2)
 	c.waitForHosts(t, "bounded", "node-a:1-", "node-b:2-", "node-c:3")
 	c.report(t, "bounded", "node-b", map[string]any{"state": "Stopped", "members": []any{int64(2)}, "leaseSeconds": int64(1)})
@@ -198,7 +198,7 @@ func TestNodeBeingDeletedDrains(t *testing.T) {
 	if err := c.Delete(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-a"}}); err != nil {
 		t.Fatal(err)
 	}
-	c.waitForSpec(t, "terminating", "node-a", v1alpha1.HostStateDrained, v1alpha1.MaintenanceNodeDeleted)
+	c.waitForSpec(t, "terminating", "node-a", v1alpha1.DesiredStateDrained, v1alpha1.MaintenanceNodeDeleted)
 	c.reportsAs(t, "terminating", "node-a", v1alpha1.HostStopped, 1)
 	c.waitForHosts(t, "terminating", "node-a:1-")
 }

@@ -19,7 +19,7 @@ var testNow = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 type hostOption func(*report)
 
 // says makes a fresh report of a started host, named node-a for ID 1 and so on.
-func says(id int32, state v1alpha1.HostCondition, epoch int64, members []int32, options ...hostOption) report {
+func says(id int32, state v1alpha1.HostState, epoch int64, members []int32, options ...hostOption) report {
 	generation := int64(3)
 	lowest := members[0]
 	started := metav1.NewTime(testNow.Add(-time.Duration(100-epoch) * time.Minute))
@@ -28,7 +28,7 @@ func says(id int32, state v1alpha1.HostCondition, epoch int64, members []int32, 
 	node := "node-" + string('a'+id-1)
 	r := report{reported: true, holds: true, fresh: true, host: &v1alpha1.LoadBalancingHost{
 		ObjectMeta: metav1.ObjectMeta{Name: "web." + node, CreationTimestamp: metav1.NewTime(testNow.Add(-time.Hour))},
-		Spec:       v1alpha1.LoadBalancingHostSpec{ClusterName: "web", NodeName: node, HostID: id, DesiredState: v1alpha1.HostStateStarted},
+		Spec:       v1alpha1.LoadBalancingHostSpec{ClusterName: "web", NodeName: node, HostID: id, DesiredState: v1alpha1.DesiredStateStarted},
 		Status: v1alpha1.LoadBalancingHostStatus{
 			State: state, Members: members, Epoch: &epoch, DefaultHostID: &lowest, ClusterGeneration: &generation, RenewTime: &renewed,
 			LastConvergence: &v1alpha1.ConvergenceRecord{Cause: v1alpha1.CauseMemberLost, StartedAt: &started, DurationMilliseconds: &took},
@@ -53,7 +53,7 @@ func young(r *report) { r.host.CreationTimestamp = metav1.NewTime(testNow.Add(-t
 
 func leaving(r *report) { r.host.DeletionTimestamp = &metav1.Time{Time: testNow.Add(-time.Second)} }
 
-func wanted(state v1alpha1.HostState) hostOption {
+func wanted(state v1alpha1.DesiredState) hostOption {
 	return func(r *report) { r.host.Spec.DesiredState = state }
 }
 
@@ -304,14 +304,14 @@ func TestAggregate(t *testing.T) {
 		},
 		{
 			name:       "a stopped host is not desired",
-			reports:    []report{says(1, converged, 8, []int32{1, 2}), says(2, converged, 8, []int32{1, 2}), says(3, v1alpha1.HostStopped, 8, []int32{3}, wanted(v1alpha1.HostStateStopped))},
+			reports:    []report{says(1, converged, 8, []int32{1, 2}), says(2, converged, 8, []int32{1, 2}), says(3, v1alpha1.HostStopped, 8, []int32{3}, wanted(v1alpha1.DesiredStateStopped))},
 			conditions: []string{"Ready=True/Serving", "Converged=True/Converged"},
 			hosts:      "2/2", defaultHost: "node-a",
 			states: []string{"node-c=Stopped/NotMember"},
 		},
 		{
 			name:       "a draining host is a member still",
-			reports:    []report{says(1, converged, 8, all), says(2, converged, 8, all), says(3, v1alpha1.HostDraining, 8, all, wanted(v1alpha1.HostStateDrained))},
+			reports:    []report{says(1, converged, 8, all), says(2, converged, 8, all), says(3, v1alpha1.HostDraining, 8, all, wanted(v1alpha1.DesiredStateDrained))},
 			conditions: []string{"Ready=True/Serving", "Converged=True/Converged"},
 			hosts:      "2/2", defaultHost: "node-a",
 			states: []string{"node-c=Draining/Member"},

@@ -143,7 +143,7 @@ func TestStatus(t *testing.T) {
 }
 
 // waitForState waits for a host's state, the first word of its column, and the reason of its conditions.
-func (c *cluster) waitForState(t *testing.T, name string, state v1alpha1.HostCondition, column, reason string) {
+func (c *cluster) waitForState(t *testing.T, name string, state v1alpha1.HostState, column, reason string) {
 	t.Helper()
 	kubetest.Eventually(t, func() error {
 		host := hostNamed(name)

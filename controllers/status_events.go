@@ -68,7 +68,7 @@ func membershipNotices(was, is v1alpha1.ClusterHostStatus) []notice {
 
 // drainNotices tells of a drain (events 44 and 45 of WLBS). That it ended is told by MemberLeft.
 func drainNotices(was, is v1alpha1.ClusterHostStatus) []notice {
-	serves := func(s v1alpha1.HostCondition) bool {
+	serves := func(s v1alpha1.HostState) bool {
 		return s == v1alpha1.HostConverged || s == v1alpha1.HostConverging
 	}
 	switch {

@@ -29,7 +29,7 @@ func (r *report) leaving() bool { return !r.host.DeletionTimestamp.IsZero() }
 
 // desired reports whether the host is meant to be a member.
 func (r *report) desired() bool {
-	return !r.leaving() && r.host.Spec.EffectiveDesiredState() == v1alpha1.HostStateStarted
+	return !r.leaving() && r.host.Spec.EffectiveDesiredState() == v1alpha1.DesiredStateStarted
 }
 
 // participates reports whether the host takes part in the cluster by its own fresh word. One that has just started and lists

@@ -81,6 +81,8 @@ const (
 const (
 	// ReasonConsistent: no contradiction is known.
 	ReasonConsistent = "Consistent"
+	// ReasonVirtualIPIsNodeAddress: a virtual IP is an address of a node itself.
+	ReasonVirtualIPIsNodeAddress = "VirtualIPIsNodeAddress"
 	// ReasonVirtualIPConflict: two LoadBalancingClusters have a virtual IP in common.
 	ReasonVirtualIPConflict = "VirtualIPConflict"
 	// ReasonDuplicateHostID: two hosts on the wire have one host ID.

@@ -94,8 +94,8 @@ func (d *Dataplane) EffectiveMaxConnections() int32 {
 }
 
 // EffectiveDesiredState is the state that the operator wants the host to be in.
-func (h *HostConfig) EffectiveDesiredState() HostState {
-	return orDefault(h.DesiredState, HostStateStarted)
+func (h *HostConfig) EffectiveDesiredState() DesiredState {
+	return orDefault(h.DesiredState, DesiredStateStarted)
 }
 
 // EffectiveLoadWeight is the host's weight under FilteringModeMultiple, 0..100.
@@ -105,8 +105,8 @@ func (r *HostRule) EffectiveLoadWeight() int32 { return valueOr(r.LoadWeight, De
 func (r *HostRule) EffectiveState() RuleState { return orDefault(r.State, RuleStateEnabled) }
 
 // EffectiveDesiredState is the state that the operator wants the host to be in.
-func (s *LoadBalancingHostSpec) EffectiveDesiredState() HostState {
-	return orDefault(s.DesiredState, HostStateStarted)
+func (s *LoadBalancingHostSpec) EffectiveDesiredState() DesiredState {
+	return orDefault(s.DesiredState, DesiredStateStarted)
 }
 
 // Rule returns the host's settings of the named rule with their defaults filled in. Handling priority has none: a host

@@ -95,7 +95,7 @@ func TestHostRule(t *testing.T) {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	}
-	if spec.EffectiveDesiredState() != HostStateStarted || (&LoadBalancingHostSpec{DesiredState: HostStateStopped}).EffectiveDesiredState() != HostStateStopped {
+	if spec.EffectiveDesiredState() != DesiredStateStarted || (&LoadBalancingHostSpec{DesiredState: DesiredStateStopped}).EffectiveDesiredState() != DesiredStateStopped {
 		t.Error("desired state")
 	}
 }

@@ -60,20 +60,20 @@ const (
 	AffinityNetwork Affinity = "Network"
 )
 
-// HostState is the state an operator wants a host to be in.
+// DesiredState is the state an operator wants a host to be in.
 // +kubebuilder:validation:Enum=Started;Stopped;Drained;Suspended
-type HostState string
+type DesiredState string
 
 // The desired states of a host.
 const (
-	// HostStateStarted makes the host a member.
-	HostStateStarted HostState = "Started"
-	// HostStateStopped makes the host leave at once; its established connections are cut.
-	HostStateStopped HostState = "Stopped"
-	// HostStateDrained lets the host finish its connections, take no new ones, and then leave.
-	HostStateDrained HostState = "Drained"
-	// HostStateSuspended is Stopped, and control commands are refused until the state is changed.
-	HostStateSuspended HostState = "Suspended"
+	// DesiredStateStarted makes the host a member.
+	DesiredStateStarted DesiredState = "Started"
+	// DesiredStateStopped makes the host leave at once; its established connections are cut.
+	DesiredStateStopped DesiredState = "Stopped"
+	// DesiredStateDrained lets the host finish its connections, take no new ones, and then leave.
+	DesiredStateDrained DesiredState = "Drained"
+	// DesiredStateSuspended is Stopped, and control commands are refused until the state is changed.
+	DesiredStateSuspended DesiredState = "Suspended"
 )
 
 // RuleState is the state an operator wants a port rule to be in on one host.
@@ -233,7 +233,7 @@ type HostConfig struct {
 	// desiredState is Started (member), Stopped (no member, connections are cut), Drained (finish connections, then stop)
 	// or Suspended (stopped, and control commands are refused). Defaults to Started.
 	// +optional
-	DesiredState HostState `json:"desiredState,omitempty"`
+	DesiredState DesiredState `json:"desiredState,omitempty"`
 
 	// drainTimeoutSeconds bounds a drain: what is connected then is cut. Unset takes the cluster's drainTimeoutSeconds.
 	// Only with desiredState Drained.
@@ -521,7 +521,7 @@ type ClusterHostStatus struct {
 	// state is the state that the host reports; Unknown when it never reported, when its last report is older than its
 	// lease, or when its peers dropped it although its last report says Converged.
 	// +optional
-	State HostCondition `json:"state,omitempty"`
+	State HostState `json:"state,omitempty"`
 
 	// members is the host's own view: IDs of the hosts it takes for alive, itself always among them.
 	// +optional
@@ -589,6 +589,15 @@ type LoadBalancingClusterStatus struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	GenerationInForce *int64 `json:"generationInForce,omitempty"`
+
+	// virtualIPs are those of spec.virtualIPs that the cluster holds. An address that another cluster holds, or that is a
+	// node's own, is not among them, and no host serves it: the condition ConfigConsistent says why.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=2
+	// +kubebuilder:validation:items:MaxLength=45
+	VirtualIPs []string `json:"virtualIPs,omitempty"`
 
 	// hostCounts counts the hosts by what they are.
 	// +optional

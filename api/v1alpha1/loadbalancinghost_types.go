@@ -4,28 +4,28 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// HostCondition is the state a host is in, after the states that "wlbs query" prints.
+// HostState is the state a host is in, after the states that "wlbs query" prints.
 // +kubebuilder:validation:Enum=Converging;Converged;Draining;Stopped;Suspended;Excluded;Disconnected;Unknown
-type HostCondition string
+type HostState string
 
 // The states of a host.
 const (
 	// HostConverging means that the host and its peers do not agree on view, config and maps yet.
-	HostConverging HostCondition = "Converging"
+	HostConverging HostState = "Converging"
 	// HostConverged means that all members of the host's view agree with it.
-	HostConverged HostCondition = "Converged"
+	HostConverged HostState = "Converged"
 	// HostDraining means that the host takes no new connections and leaves when the last one ends.
-	HostDraining HostCondition = "Draining"
+	HostDraining HostState = "Draining"
 	// HostStopped means that the host is no member.
-	HostStopped HostCondition = "Stopped"
+	HostStopped HostState = "Stopped"
 	// HostSuspended means that the host is stopped and refuses control commands.
-	HostSuspended HostCondition = "Suspended"
+	HostSuspended HostState = "Suspended"
 	// HostExcluded means that live peers serve without this host; it has released everything.
-	HostExcluded HostCondition = "Excluded"
+	HostExcluded HostState = "Excluded"
 	// HostDisconnected means that the host's interface has no carrier (WLBS_MEDIA_DISCONNECTED); it has released everything.
-	HostDisconnected HostCondition = "Disconnected"
+	HostDisconnected HostState = "Disconnected"
 	// HostUnknown means that the host's report is older than its lease, or that its peers dropped the host since.
-	HostUnknown HostCondition = "Unknown"
+	HostUnknown HostState = "Unknown"
 )
 
 // StallReason says at which stage traffic stands still.
@@ -97,10 +97,19 @@ type LoadBalancingHostSpec struct {
 	// +kubebuilder:validation:Maximum=32
 	HostID int32 `json:"hostID,omitempty"`
 
+	// virtualIPs are those of the cluster's spec.virtualIPs that the cluster holds: no other cluster has them, and no node has
+	// one as its own address. The host serves no others; without any it is no member.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=2
+	// +kubebuilder:validation:items:MaxLength=45
+	VirtualIPs []string `json:"virtualIPs,omitempty"`
+
 	// desiredState is the state of the node's entry in the cluster's spec.hosts, or Drained while maintenance is set.
 	// Defaults to Started.
 	// +optional
-	DesiredState HostState `json:"desiredState,omitempty"`
+	DesiredState DesiredState `json:"desiredState,omitempty"`
 
 	// drainTimeoutSeconds bounds a drain: what is connected then is cut. Unset waits for the last connection to end.
 	// +optional
@@ -317,7 +326,7 @@ type LoadBalancingHostStatus struct {
 
 	// state is the state that the host is in.
 	// +optional
-	State HostCondition `json:"state,omitempty"`
+	State HostState `json:"state,omitempty"`
 
 	// members is the host's view: IDs of the hosts it takes for alive, itself always among them.
 	// +optional

@@ -25,7 +25,7 @@ type clients struct {
 	exchange *sticky.Exchange
 	gate     sticky.Gate
 	// desired is what the state machine was told last, mayHold whether clients may stay here by what came of it.
-	desired convergence.Desired
+	desired convergence.AdminState
 	mayHold bool
 	// synced says that the lists of all members are known, waiting that gained buckets wait for that.
 	synced, waiting bool
@@ -53,7 +53,7 @@ func newClients(p *plan, s convergence.Settings, f *filter.Filter, log *slog.Log
 func (c *clients) told(events []convergence.Event) {
 	for _, e := range events {
 		switch e := e.(type) {
-		case convergence.DesiredState:
+		case convergence.AdminStateChanged:
 			c.desired = e.State
 		case convergence.Leave:
 			c.desired = convergence.Stopped

@@ -25,7 +25,7 @@ type drain struct {
 
 // set takes what the plan wants. A drain that is under way, or over, goes on from where it was.
 func (d *drain) set(p *plan, now time.Duration) {
-	wanted := p.desiredState == v1alpha1.HostStateDrained
+	wanted := p.desiredState == v1alpha1.DesiredStateDrained
 	if wanted != d.wanted {
 		*d = drain{wanted: wanted, since: now}
 	}
@@ -33,11 +33,11 @@ func (d *drain) set(p *plan, now time.Duration) {
 }
 
 // desired is the state the host shall have: a drained host whose connections have ended is stopped.
-func (d *drain) desired(p *plan) convergence.DesiredState {
+func (d *drain) desired(p *plan) convergence.AdminStateChanged {
 	if d.stopped {
-		return convergence.DesiredState{State: convergence.Stopped}
+		return convergence.AdminStateChanged{State: convergence.Stopped}
 	}
-	return convergence.DesiredState{State: p.desired()}
+	return convergence.AdminStateChanged{State: p.desired()}
 }
 
 // over reports, once, that a drain has come to its end.

@@ -17,7 +17,7 @@ func RefuseCommandsToSuspended(before, after Desired) error {
 	}
 	for i := range before.Cluster.Spec.Hosts {
 		was := &before.Cluster.Spec.Hosts[i]
-		if was.EffectiveDesiredState() != v1alpha1.HostStateSuspended {
+		if was.EffectiveDesiredState() != v1alpha1.DesiredStateSuspended {
 			continue
 		}
 		for j := range after.Cluster.Spec.Hosts {
@@ -26,8 +26,8 @@ func RefuseCommandsToSuspended(before, after Desired) error {
 				continue
 			}
 			switch state := is.EffectiveDesiredState(); state {
-			case v1alpha1.HostStateSuspended, v1alpha1.HostStateStopped:
-			case v1alpha1.HostStateStarted, v1alpha1.HostStateDrained:
+			case v1alpha1.DesiredStateSuspended, v1alpha1.DesiredStateStopped:
+			case v1alpha1.DesiredStateStarted, v1alpha1.DesiredStateDrained:
 				return fmt.Errorf("spec.hosts[%s].desiredState: %s is refused, for the host is suspended: resume it first by desiredState Stopped, which leaves it stopped, and start or drain it then",
 					is.NodeName, state)
 			}

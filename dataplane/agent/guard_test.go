@@ -10,15 +10,15 @@ import (
 )
 
 func TestRefuseCommandsToSuspended(t *testing.T) {
-	states := func(states ...v1alpha1.HostState) Desired {
+	states := func(states ...v1alpha1.DesiredState) Desired {
 		d := Desired{Cluster: &v1alpha1.LoadBalancingCluster{}}
 		for i, state := range states {
 			d.Cluster.Spec.Hosts = append(d.Cluster.Spec.Hosts, v1alpha1.HostConfig{NodeName: "node-" + string(rune('a'+i)), DesiredState: state})
 		}
 		return d
 	}
-	const started, stopped, drained, suspended = v1alpha1.HostStateStarted, v1alpha1.HostStateStopped, v1alpha1.HostStateDrained, v1alpha1.HostStateSuspended
-	all := []v1alpha1.HostState{"", started, stopped, drained, suspended}
+	const started, stopped, drained, suspended = v1alpha1.DesiredStateStarted, v1alpha1.DesiredStateStopped, v1alpha1.DesiredStateDrained, v1alpha1.DesiredStateSuspended
+	all := []v1alpha1.DesiredState{"", started, stopped, drained, suspended}
 	for _, from := range all {
 		for _, to := range all {
 			refused := from == suspended && to != suspended && to != stopped

@@ -80,7 +80,7 @@ func (m *member) leave(ctx context.Context) error {
 
 // finish takes no new connections any more, and waits for those that there are.
 func (m *member) finish(ctx context.Context) error {
-	if err := m.step(ctx, convergence.DesiredState{State: convergence.Drained}); err != nil {
+	if err := m.step(ctx, convergence.AdminStateChanged{State: convergence.Drained}); err != nil {
 		return err
 	}
 	released := func() bool { return m.out.Decision.Accept == bucket.Table{} }

@@ -432,7 +432,7 @@ func (m *member) sample(ctx context.Context) error {
 		events = append(events, convergence.Idle{Table: s.connections.Idle})
 		if m.drain.over(s.stall.At, m.out.View.State, s.connections.Count, s.connections.HalfOpen) {
 			m.log.Info("Drained, stopping", "connectionsCut", s.connections.Count)
-			events = append(events, convergence.DesiredState{State: convergence.Stopped})
+			events = append(events, convergence.AdminStateChanged{State: convergence.Stopped})
 		}
 	}
 	if err := m.step(ctx, events...); err != nil {

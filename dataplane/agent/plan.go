@@ -32,7 +32,7 @@ type plan struct {
 	digest     uint64
 
 	hostID       uint8
-	desiredState v1alpha1.HostState
+	desiredState v1alpha1.DesiredState
 	drainTimeout time.Duration // 0 is none
 
 	interfaceName string
@@ -306,13 +306,13 @@ func (p *plan) settings(hostAddr netip.Addr, incarnation uint64, hostCode uint32
 }
 
 // desired is the state that the plan wants the host to be in.
-func (p *plan) desired() convergence.Desired {
+func (p *plan) desired() convergence.AdminState {
 	switch p.desiredState {
-	case v1alpha1.HostStateStopped:
+	case v1alpha1.DesiredStateStopped:
 		return convergence.Stopped
-	case v1alpha1.HostStateSuspended:
+	case v1alpha1.DesiredStateSuspended:
 		return convergence.Suspended
-	case v1alpha1.HostStateDrained:
+	case v1alpha1.DesiredStateDrained:
 		return convergence.Drained
 	default:
 		return convergence.Started

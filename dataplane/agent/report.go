@@ -225,7 +225,7 @@ func bucketReport(p *plan, own *bucket.Table) []v1alpha1.RuleBuckets {
 	return report
 }
 
-func hostCondition(s convergence.State) v1alpha1.HostCondition {
+func hostCondition(s convergence.State) v1alpha1.HostState {
 	switch s {
 	case convergence.StateConverged:
 		return v1alpha1.HostConverged

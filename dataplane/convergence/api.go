@@ -81,16 +81,16 @@ type Named struct {
 // Offer gives the host a policy. The one in force stays until all members offer the same digest and a round commits it.
 type Offer struct{ Policy Policy }
 
-// DesiredState says what the host shall be.
-type DesiredState struct{ State Desired }
+// AdminStateChanged says what the host shall be.
+type AdminStateChanged struct{ State AdminState }
 
-// Desired is the state that a user wants a host to have.
-type Desired uint8
+// AdminState is the state that a user wants a host to have.
+type AdminState uint8
 
 // The desired states. A host is Stopped until it is told otherwise.
 const (
 	// Stopped hosts are no members.
-	Stopped Desired = iota
+	Stopped AdminState = iota
 	// Started hosts are members.
 	Started
 	// Drained hosts are members that take no new connections. The caller changes to Stopped when the last one has ended.
@@ -129,18 +129,18 @@ type Carrier struct{ Up bool }
 // Hold announces that the host will be silent for up to Duration, for a restart of its agent.
 type Hold struct{ Duration time.Duration }
 
-func (Tick) event()         {}
-func (Received) event()     {}
-func (Named) event()        {}
-func (Offer) event()        {}
-func (DesiredState) event() {}
-func (Timing) event()       {}
-func (Idle) event()         {}
-func (Traffic) event()      {}
-func (Leave) event()        {}
-func (Hold) event()         {}
-func (Unsent) event()       {}
-func (Carrier) event()      {}
+func (Tick) event()              {}
+func (Received) event()          {}
+func (Named) event()             {}
+func (Offer) event()             {}
+func (AdminStateChanged) event() {}
+func (Timing) event()            {}
+func (Idle) event()              {}
+func (Traffic) event()           {}
+func (Leave) event()             {}
+func (Hold) event()              {}
+func (Unsent) event()            {}
+func (Carrier) event()           {}
 
 // Output is the result of a Step. Apply Decision first, then send.
 type Output struct {

@@ -122,7 +122,7 @@ func TestPriorityChangeAmongMembers(t *testing.T) {
 // The place of a host that leaves, or is lost, is free for one that stayed out.
 func TestClashEndsWithTheOther(t *testing.T) {
 	for name, end := range map[string]func(*simulation, *simHost){
-		"leave": func(s *simulation, h *simHost) { h.desired = Stopped; s.step(h, DesiredState{State: Stopped}) },
+		"leave": func(s *simulation, h *simHost) { h.admin = Stopped; s.step(h, AdminStateChanged{State: Stopped}) },
 		"crash": func(s *simulation, h *simHost) { s.stop(h, true) },
 	} {
 		s := cluster(t, 3)
@@ -135,11 +135,11 @@ func TestClashEndsWithTheOther(t *testing.T) {
 		if v := loser.view; v.State != StateConverged || v.Committed != heartbeat.SetOf(2, 3) || len(v.Conflicts) != 0 {
 			t.Errorf("%s: host 3 is %v with %s, conflicts %+v", name, v.State, list(v.Committed), v.Conflicts)
 		}
-		first.desired = Started
+		first.admin = Started
 		if first.m == nil {
 			s.start(first)
 		} else {
-			s.step(first, DesiredState{State: Started})
+			s.step(first, AdminStateChanged{State: Started})
 		}
 		s.watched(t)
 		s.staysOut(t, first, loser) // who is there goes on

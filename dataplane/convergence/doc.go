@@ -5,7 +5,7 @@
 // the filter come out, and equal inputs give equal outputs.
 //
 //	m := convergence.New(settings, now)
-//	out := m.Step(now, convergence.Offer{Policy: policy}, convergence.DesiredState{State: convergence.Started})
+//	out := m.Step(now, convergence.Offer{Policy: policy}, convergence.AdminStateChanged{State: convergence.Started})
 //	for {
 //		// 1. apply out.Decision to the filter, before anything is sent: peers count on it
 //		// 2. send out.Send, if any
@@ -20,7 +20,7 @@
 //	Received      a heartbeat that was decoded
 //	Named         what a host calls itself, for messages
 //	Offer         the policy this host holds ready; comes into force when all members hold it
-//	DesiredState  Started, Drained, Stopped or Suspended
+//	AdminStateChanged  Started, Drained, Stopped or Suspended
 //	Timing        another heartbeat period or tolerance
 //	Idle          buckets without tracked connections, sampled after the last Decision was applied
 //	Traffic       counters and stall verdict to carry in the heartbeats

@@ -134,12 +134,12 @@ func (s *simulation) disturb() {
 		s.setOwnPart(h)
 		s.step(h, Offer{Policy: h.policy})
 	case 12: // stop and start again
-		h.desired = Stopped
-		s.step(h, DesiredState{State: Stopped})
-		s.at(s.now+s.upTo(4*timeout), func() { h.desired = Started; s.step(h, DesiredState{State: Started}) })
+		h.admin = Stopped
+		s.step(h, AdminStateChanged{State: Stopped})
+		s.at(s.now+s.upTo(4*timeout), func() { h.admin = Started; s.step(h, AdminStateChanged{State: Started}) })
 	case 13:
-		h.desired = []Desired{Started, Drained}[s.rng.IntN(2)]
-		s.step(h, DesiredState{State: h.desired})
+		h.admin = []AdminState{Started, Drained}[s.rng.IntN(2)]
+		s.step(h, AdminStateChanged{State: h.admin})
 	case 14:
 		loss := s.loss
 		s.loss = s.rng.Float64() * 0.7

@@ -54,7 +54,7 @@ type Machine struct {
 	period    time.Duration
 	tolerance int
 
-	desired  Desired
+	admin    AdminState
 	leaveFor bool // Leave was called: for good
 	left     bool
 	goodbyes int // frames that still announce that the host left
@@ -172,7 +172,7 @@ func (m *Machine) take(e Event) bool {
 		m.learnName(e)
 	case Offer:
 		m.offer(e.Policy)
-	case DesiredState:
+	case AdminStateChanged:
 		m.desire(e.State)
 	case Timing:
 		m.period, m.tolerance = e.Period, e.Tolerance
@@ -198,12 +198,12 @@ func (m *Machine) take(e Event) bool {
 }
 
 // desire changes the desired state.
-func (m *Machine) desire(d Desired) {
+func (m *Machine) desire(d AdminState) {
 	if m.leaveFor {
 		d = Stopped
 	}
 	was := m.member()
-	m.desired = d
+	m.admin = d
 	switch is := m.member(); {
 	case is && (!was || m.left):
 		m.left, m.goodbyes, m.leavingAt = false, 0, 0
@@ -216,7 +216,7 @@ func (m *Machine) desire(d Desired) {
 }
 
 // member reports whether the host wants to be a member.
-func (m *Machine) member() bool { return m.desired == Started || m.desired == Drained }
+func (m *Machine) member() bool { return m.admin == Started || m.admin == Drained }
 
 // leaving reports whether the host still has to hand over.
 func (m *Machine) leaving() bool { return !m.member() && !m.left }

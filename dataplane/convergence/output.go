@@ -105,7 +105,7 @@ func (m *Machine) flags() heartbeat.Flags {
 	set(m.conflicted, heartbeat.Conflicted)
 	set(m.clashing, heartbeat.Clashing)
 	set(m.tables != nil && m.tables.Digest != digestOf(m.inForce), heartbeat.TablesOffered)
-	set(m.desired == Drained, heartbeat.Draining)
+	set(m.admin == Drained, heartbeat.Draining)
 	set(m.traffic.Evict, heartbeat.Evict)
 	return f
 }

@@ -113,7 +113,7 @@ func (m *Machine) converged() bool {
 // state returns the state to report.
 func (m *Machine) state() State {
 	switch {
-	case m.left && m.desired == Suspended:
+	case m.left && m.admin == Suspended:
 		return StateSuspended
 	case m.left:
 		return StateStopped
@@ -127,7 +127,7 @@ func (m *Machine) state() State {
 		return StateExcluded
 	case !m.converged():
 		return StateConverging
-	case m.desired == Drained:
+	case m.admin == Drained:
 		return StateDraining
 	default:
 		return StateConverged

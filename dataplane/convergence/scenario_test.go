@@ -194,7 +194,7 @@ func TestCrash(t *testing.T) {
 
 // A graceful leave is over in round trips, and the leaver serves until the others are about to take over.
 func TestLeave(t *testing.T) {
-	for _, events := range [][]Event{{Leave{}}, {DesiredState{State: Stopped}}, {DesiredState{State: Suspended}}} {
+	for _, events := range [][]Event{{Leave{}}, {AdminStateChanged{State: Stopped}}, {AdminStateChanged{State: Suspended}}} {
 		s := cluster(t, 3)
 		h := s.hosts[1]
 		s.step(h, events...)
@@ -230,14 +230,14 @@ func TestLeaveAlone(t *testing.T) {
 
 // Q247712: the state printed is the one acted on, after every pair of changes.
 func TestQ247712DesiredStates(t *testing.T) {
-	states := map[Desired]State{Stopped: StateStopped, Started: StateConverged, Drained: StateDraining, Suspended: StateSuspended}
+	states := map[AdminState]State{Stopped: StateStopped, Started: StateConverged, Drained: StateDraining, Suspended: StateSuspended}
 	for first := range states {
 		for second, want := range states {
 			s := cluster(t, 2)
 			h := s.hosts[1]
-			for _, d := range []Desired{first, second} {
-				h.desired = d
-				s.step(h, DesiredState{State: d})
+			for _, d := range []AdminState{first, second} {
+				h.admin = d
+				s.step(h, AdminStateChanged{State: d})
 				s.run(s.now + 3*s.timeout())
 			}
 			takes := h.filter.LeaseUntil != 0 && h.filter.Accept[0] != 0

@@ -51,7 +51,7 @@ type simHost struct {
 	rate        float64
 	wakeSerial  uint64
 	policy      Policy
-	desired     Desired
+	admin       AdminState
 	left        bool
 
 	// What the filter in the kernel does; it outlives the agent.
@@ -142,7 +142,7 @@ func newSimulation(seed uint64, hosts int) *simulation {
 	for i := range hosts {
 		s.cut[i] = make([]int, hosts)
 		s.hosts = append(s.hosts, &simHost{
-			index: i, id: uint8(i + 1), key: uint32(1000 + i), rate: 1, policy: testPolicy(1), desired: Started, heard: make([]hearing, hosts),
+			index: i, id: uint8(i + 1), key: uint32(1000 + i), rate: 1, policy: testPolicy(1), admin: Started, heard: make([]hearing, hosts),
 			clusterIP: [4]byte{192, 0, 2, 1}, clusterKey: 7,
 		})
 		s.hosts[i].policy.Slots[1].Priority = uint8(i)
@@ -217,7 +217,7 @@ func (s *simulation) start(h *simHost) {
 
 // circumstances are what an agent tells its machine when it starts, or wakes up.
 func (h *simHost) circumstances() []Event {
-	return []Event{Carrier{Up: h.unplugged == 0}, Offer{Policy: h.policy}, DesiredState{State: h.desired}}
+	return []Event{Carrier{Up: h.unplugged == 0}, Offer{Policy: h.policy}, AdminStateChanged{State: h.admin}}
 }
 
 // unplug takes a host's carrier away. Its agent notices a little later.
@@ -567,7 +567,7 @@ func (s *simulation) expectedMembers() []*simHost {
 	var members, clashing []*simHost
 	owner, first := map[uint8]*simHost{}, map[uint8]*simHost{}
 	for _, h := range s.hosts {
-		if h.m == nil || h.desired != Started && h.desired != Drained {
+		if h.m == nil || h.admin != Started && h.admin != Drained {
 			continue
 		}
 		if h.twin && h.m.conflicted {
@@ -610,7 +610,7 @@ func (s *simulation) checkSlot(slot int, members []*simHost) {
 	}
 	var sum, seen uint64
 	takes := func(h *simHost) bool {
-		return h.desired == Started && (h.policy.Slots[slot].Weight > 0 || slot == bucket.DefaultSlot) && h.policy.Slots[slot].State == heartbeat.Enabled
+		return h.admin == Started && (h.policy.Slots[slot].Weight > 0 || slot == bucket.DefaultSlot) && h.policy.Slots[slot].State == heartbeat.Enabled
 	}
 	for _, h := range members {
 		if takes(h) {

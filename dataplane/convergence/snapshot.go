@@ -34,7 +34,7 @@ type snapshot struct {
 	Period      time.Duration
 	Tolerance   int
 
-	Desired          Desired
+	AdminState       AdminState
 	InForce, Offered *Policy
 	Idle, Accept     bucket.Table
 	Sequence         uint64
@@ -85,7 +85,7 @@ func (m *Machine) Snapshot() ([]byte, error) {
 	s := snapshot{
 		Version: snapshotVersion, HostID: m.s.HostID, HostKey: m.s.HostKey, HostCode: m.s.HostCode, ClusterKey: m.s.ClusterKey,
 		Incarnation: m.s.Incarnation, At: m.now, LeaseUntil: m.leaseEnd(), Period: m.period, Tolerance: m.tolerance,
-		Desired: m.desired, InForce: m.inForce, Offered: m.offered, Idle: m.idle, Accept: m.accept, Sequence: m.sequence,
+		AdminState: m.admin, InForce: m.inForce, Offered: m.offered, Idle: m.idle, Accept: m.accept, Sequence: m.sequence,
 		Highest: m.highest, Promise: m.promise, AgreedTo: m.agreedTo, YieldedTo: m.yieldedTo, Stance: m.stance, Pending: m.pending.snapshot(), Committed: m.committed.snapshot(),
 		Serving: m.serving, StartedAt: m.startedAt, ListenUntil: m.listenUntil,
 		Converging: r.converging, Cause: r.cause, Started: r.started, Finished: r.finished, Count: r.count,
@@ -122,7 +122,7 @@ func Restore(s Settings, data []byte, now time.Duration) (*Machine, error) {
 	s.Incarnation, s.HostCode = old.Incarnation, old.HostCode
 	m := New(s, now)
 	m.left = false
-	m.period, m.tolerance, m.desired = old.Period, old.Tolerance, old.Desired
+	m.period, m.tolerance, m.admin = old.Period, old.Tolerance, old.AdminState
 	m.inForce, m.offered = old.InForce, old.Offered
 	if digestOf(m.inForce) == digestOf(m.offered) {
 		m.inForce = m.offered

@@ -5,7 +5,7 @@ package stall
 import (
 	"time"
 
-	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
 // Settings of a Detector.
@@ -33,7 +33,7 @@ const idleWindows = 6
 // Verdict says where the traffic of this host stands still. The zero value means that it does not.
 type Verdict struct {
 	// Reason names the stage; empty means no stall.
-	Reason wlbsv1alpha1.StallReason
+	Reason v1alpha1.StallReason
 	// Queue is the queue or class that stands still, where there is one, such as "class 1:10 (eth0)".
 	Queue string
 	// Message holds the evidence with its numbers.

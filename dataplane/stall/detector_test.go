@@ -9,7 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
 const (
@@ -87,7 +87,7 @@ func (h *host) serve(n uint64) {
 	h.rate.RepeatedSYNs, h.rate.RSTs = 0, 0
 }
 
-func (h *host) expect(reason wlbsv1alpha1.StallReason, queue string) {
+func (h *host) expect(reason v1alpha1.StallReason, queue string) {
 	h.t.Helper()
 	if h.v.Reason != reason || h.v.Queue != queue {
 		h.t.Errorf("at %v: verdict %q on %q (%s), want %q on %q", h.now.At, h.v.Reason, h.v.Queue, h.v.Message, reason, queue)
@@ -109,7 +109,7 @@ func stuckClass(t rapid.TB, retransmissions uint64) *host {
 func TestQ228942ConvergedButSilent(t *testing.T) {
 	h := stuckClass(t, 1)
 	h.run(DefaultWindow + step)
-	h.expect(wlbsv1alpha1.StallEgressQueue, class)
+	h.expect(v1alpha1.StallEgressQueue, class)
 	for _, number := range []string{"11 packets", "5s", class} {
 		if !strings.Contains(h.v.Message, number) {
 			t.Errorf("message %q lacks %q", h.v.Message, number)
@@ -120,13 +120,13 @@ func TestQ228942ConvergedButSilent(t *testing.T) {
 	h.rate.Admitted, h.rate.Delivered, h.rate.Answered, h.rate.SYNs, h.rate.RepeatedSYNs, h.rate.SYNACKs = 0, 0, 0, 0, 0, 0
 	h.rate.Leaves[0].Packets = 0
 	h.run(10 * time.Minute)
-	h.expect(wlbsv1alpha1.StallEgressQueue, class)
+	h.expect(v1alpha1.StallEgressQueue, class)
 
 	// The class is removed.
 	h.now.Leaves, h.rate.Leaves = h.now.Leaves[1:], h.rate.Leaves[1:]
 	h.serve(3)
 	h.run(DefaultWindow - step)
-	h.expect(wlbsv1alpha1.StallEgressQueue, class)
+	h.expect(v1alpha1.StallEgressQueue, class)
 	h.run(2 * step)
 	h.expect("", "")
 	if h.changes != 2 {
@@ -137,11 +137,11 @@ func TestQ228942ConvergedButSilent(t *testing.T) {
 func TestEgress(t *testing.T) {
 	for name, tc := range map[string]struct {
 		set  func(h *host)
-		want wlbsv1alpha1.StallReason
+		want v1alpha1.StallReason
 	}{
 		"healthy":               {func(h *host) { h.serve(10); h.rate.Leaves[0] = Leaf{Sent: 40} }, ""},
-		"one client alone":      {func(h *host) { h.rate = stuckClass(h.t, 0).rate; oneClient(h) }, wlbsv1alpha1.StallEgressQueue},
-		"full: all are dropped": {func(h *host) { h.rate = stuckClass(h.t, 1).rate; h.rate.Leaves[0] = Leaf{Dropped: 1} }, wlbsv1alpha1.StallEgressQueue},
+		"one client alone":      {func(h *host) { h.rate = stuckClass(h.t, 0).rate; oneClient(h) }, v1alpha1.StallEgressQueue},
+		"full: all are dropped": {func(h *host) { h.rate = stuckClass(h.t, 1).rate; h.rate.Leaves[0] = Leaf{Dropped: 1} }, v1alpha1.StallEgressQueue},
 		"paced, one packet a second (Q248279)": {func(h *host) {
 			h.rate = stuckClass(h.t, 3).rate
 			h.rate.Leaves[0] = Leaf{Sent: 1, Packets: 2}
@@ -169,11 +169,11 @@ func TestEgress(t *testing.T) {
 			h.serve(30)
 			h.rate.SYNs, h.rate.RepeatedSYNs, h.rate.SYNACKs, h.rate.Answered = 55, 25, 55, 145
 			h.rate.Leaves[0], h.rate.Leaves[1] = Leaf{Packets: 35}, Leaf{Sent: 120}
-		}, wlbsv1alpha1.StallEgressQueue},
+		}, v1alpha1.StallEgressQueue},
 		"one old connection is stuck": {func(h *host) {
 			h.rate.Admitted, h.rate.Delivered, h.rate.Answered = 1, 1, 1
 			h.rate.Leaves[0] = Leaf{Packets: 1}
-		}, wlbsv1alpha1.StallEgressQueue},
+		}, v1alpha1.StallEgressQueue},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t)
@@ -215,7 +215,7 @@ func TestTrickleDoesNotClear(t *testing.T) {
 		h.now.Leaves[0].Sent++
 		h.now.Leaves[0].Packets--
 		h.run(74 * time.Second)
-		h.expect(wlbsv1alpha1.StallEgressQueue, class)
+		h.expect(v1alpha1.StallEgressQueue, class)
 	}
 	if h.changes != 1 {
 		t.Errorf("verdict changed %d times, want 1", h.changes)
@@ -225,32 +225,32 @@ func TestTrickleDoesNotClear(t *testing.T) {
 func TestStages(t *testing.T) {
 	for name, tc := range map[string]struct {
 		set   func(h *host)
-		want  wlbsv1alpha1.StallReason
+		want  v1alpha1.StallReason
 		queue string
 	}{
-		"service is silent": {func(h *host) { h.rate = Sample{Admitted: 2, Delivered: 2, SYNs: 2} }, wlbsv1alpha1.StallServiceNotAnswering, ""},
+		"service is silent": {func(h *host) { h.rate = Sample{Admitted: 2, Delivered: 2, SYNs: 2} }, v1alpha1.StallServiceNotAnswering, ""},
 		"service refuses":   {func(h *host) { h.rate = Sample{Admitted: 2, Delivered: 2, Answered: 2, SYNs: 2, RSTs: 2} }, "", ""},
 		"service is slow":   {func(h *host) { h.rate = Sample{Admitted: 9, Delivered: 9, SYNs: 9, SYNACKs: 1, Answered: 1} }, "", ""},
 		"too few requests to judge the service": {func(h *host) {
 			h.now.SYNs = 15
 			h.rate = Sample{}
 		}, "", ""},
-		"nothing is delivered": {func(h *host) { h.rate = Sample{Admitted: 2} }, wlbsv1alpha1.StallIngressQueue, ""},
+		"nothing is delivered": {func(h *host) { h.rate = Sample{Admitted: 2} }, v1alpha1.StallIngressQueue, ""},
 		"one receive queue of two delivers nothing": {func(h *host) {
 			h.rate = Sample{Admitted: 12, Delivered: 8, Answered: 8, Queues: []Queue{{0, 8, 8}, {1, 4, 0}}}
 			h.now.Queues = []Queue{{Index: 0}, {Index: 1}}
-		}, wlbsv1alpha1.StallIngressQueue, "receive queue 1"},
+		}, v1alpha1.StallIngressQueue, "receive queue 1"},
 		"the driver records no receive queue": {func(h *host) {
 			h.rate = Sample{Admitted: 12, Delivered: 12, Answered: 8, Queues: []Queue{{0, 8, 12}, {1, 4, 0}}}
 			h.now.Queues = []Queue{{Index: 0}, {Index: 1}}
 		}, "", ""},
-		"no ARP request is answered (Q244091)": {func(h *host) { h.rate = Sample{AddressAsked: 1} }, wlbsv1alpha1.StallAddressResolution, ""},
+		"no ARP request is answered (Q244091)": {func(h *host) { h.rate = Sample{AddressAsked: 1} }, v1alpha1.StallAddressResolution, ""},
 		"ARP requests are answered":            {func(h *host) { h.rate = Sample{AddressAsked: 9, AddressAnswered: 1} }, "", ""},
-		"peers do not hear this host":          {func(h *host) { h.rate = Sample{HeartbeatsUnheard: true} }, wlbsv1alpha1.StallHeartbeatsUnheard, ""},
+		"peers do not hear this host":          {func(h *host) { h.rate = Sample{HeartbeatsUnheard: true} }, v1alpha1.StallHeartbeatsUnheard, ""},
 		"replies are lost": {func(h *host) {
 			h.rate = Sample{Admitted: 4, Delivered: 4, Answered: 4, SYNs: 4, RepeatedSYNs: 2, SYNACKs: 4, Peers: []Peer{{2, 9, 0, 9}}}
 			h.now.Peers = []Peer{{ID: 2}}
-		}, wlbsv1alpha1.StallRepliesLost, ""},
+		}, v1alpha1.StallRepliesLost, ""},
 		"SYN flood (KB829701)": {func(h *host) {
 			h.rate = Sample{Admitted: 9000, Delivered: 9000, Answered: 9000, SYNs: 9000, SYNACKs: 9000, Peers: []Peer{{2, 9000, 0, 0}}}
 			h.now.Peers = []Peer{{ID: 2}}
@@ -279,11 +279,11 @@ func TestServiceRecovers(t *testing.T) {
 	h := newHost(t)
 	h.rate = silent
 	h.run(3 * DefaultWindow)
-	h.expect(wlbsv1alpha1.StallServiceNotAnswering, "")
+	h.expect(v1alpha1.StallServiceNotAnswering, "")
 
 	h.now.SYNACKs++ // one answer slips through
 	h.run(2 * DefaultWindow)
-	h.expect(wlbsv1alpha1.StallServiceNotAnswering, "")
+	h.expect(v1alpha1.StallServiceNotAnswering, "")
 
 	h.serve(4)
 	h.run(DefaultWindow + step)
@@ -299,7 +299,7 @@ func TestVerdictOfIdleHostIsDropped(t *testing.T) {
 	h.run(2 * DefaultWindow)
 	h.rate = Sample{}
 	h.run((idleWindows - 1) * DefaultWindow)
-	h.expect(wlbsv1alpha1.StallServiceNotAnswering, "")
+	h.expect(v1alpha1.StallServiceNotAnswering, "")
 	h.run(2 * DefaultWindow)
 	h.expect("", "")
 }
@@ -321,7 +321,7 @@ func TestNoVerdictBeforeAWholeWindow(t *testing.T) {
 	h.run(DefaultWindow)
 	h.expect("", "")
 	h.run(step)
-	h.expect(wlbsv1alpha1.StallEgressQueue, class)
+	h.expect(v1alpha1.StallEgressQueue, class)
 	if want := DefaultWindow + step; h.v.Since != want {
 		t.Errorf("since %v, want %v", h.v.Since, want)
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/internal/nstest"
 )
 
@@ -191,7 +191,7 @@ func TestVerdictOnRealQueues(t *testing.T) {
 		w.send("10.77.0.1")
 		v = observe()
 	}
-	if v.Reason != wlbsv1alpha1.StallEgressQueue || v.Queue != "class 1:10 (eth0)" {
+	if v.Reason != v1alpha1.StallEgressQueue || v.Queue != "class 1:10 (eth0)" {
 		t.Fatalf("verdict %+v", v)
 	}
 	run(t, "tc qdisc del dev eth0 root")

@@ -5,12 +5,12 @@ package stall
 import (
 	"fmt"
 
-	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
 // ingress: packets that the filter accepted on a receive queue do not reach the network stack.
 var ingress = stage{
-	reason: wlbsv1alpha1.StallIngressQueue,
+	reason: v1alpha1.StallIngressQueue,
 	find: func(w window) *finding {
 		if all, ok := w.queueDelta(anyQueue); ok && all.Admitted >= w.min && all.Delivered == 0 {
 			return ingressFinding(w, "", all)
@@ -100,7 +100,7 @@ func (w window) missing(d Queue) bool {
 // would never be reached. Once found, the stall lasts for as long as the leaf does not move, also when the
 // clients have given up.
 var egress = stage{
-	reason: wlbsv1alpha1.StallEgressQueue,
+	reason: v1alpha1.StallEgressQueue,
 	find: func(w window) *finding {
 		for _, l := range w.last().Leaves {
 			if l.empty() {

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 
-	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
 // window is the samples of one window, oldest first, the counters of which never go back.
@@ -27,7 +27,7 @@ type finding struct{ queue, message string }
 
 // stage is one kind of stall.
 type stage struct {
-	reason wlbsv1alpha1.StallReason
+	reason v1alpha1.StallReason
 	// find returns the evidence of a stall over the window, or nil.
 	find func(window) *finding
 	// holds reports whether a stall found before, on that queue, lasts over the window.
@@ -40,13 +40,13 @@ type stage struct {
 var stages = []stage{
 	egress,
 	ingress,
-	counterStage(wlbsv1alpha1.StallServiceNotAnswering, serviceNotAnswering, func(s *Sample) uint64 { return s.SYNACKs + s.RSTs }),
-	counterStage(wlbsv1alpha1.StallRepliesLost, repliesLost, func(s *Sample) uint64 { return s.Completed }),
-	counterStage(wlbsv1alpha1.StallAddressResolution, addressResolution, func(s *Sample) uint64 { return s.AddressAnswered }),
+	counterStage(v1alpha1.StallServiceNotAnswering, serviceNotAnswering, func(s *Sample) uint64 { return s.SYNACKs + s.RSTs }),
+	counterStage(v1alpha1.StallRepliesLost, repliesLost, func(s *Sample) uint64 { return s.Completed }),
+	counterStage(v1alpha1.StallAddressResolution, addressResolution, func(s *Sample) uint64 { return s.AddressAnswered }),
 	heartbeats,
 }
 
-func stageOf(reason wlbsv1alpha1.StallReason) stage {
+func stageOf(reason v1alpha1.StallReason) stage {
 	for _, s := range stages {
 		if s.reason == reason {
 			return s
@@ -59,7 +59,7 @@ func stageOf(reason wlbsv1alpha1.StallReason) stage {
 }
 
 // counterStage is a stage without queues: it lasts while it is found, and moves when its counter does.
-func counterStage(reason wlbsv1alpha1.StallReason, find func(window) *finding, progress func(*Sample) uint64) stage {
+func counterStage(reason v1alpha1.StallReason, find func(window) *finding, progress func(*Sample) uint64) stage {
 	return stage{
 		reason: reason,
 		find:   find,
@@ -139,7 +139,7 @@ func (w window) peers() (asked, completed uint64) {
 
 // heartbeats: what this host sends does not reach the peers, while theirs reaches it.
 var heartbeats = stage{
-	reason: wlbsv1alpha1.StallHeartbeatsUnheard,
+	reason: v1alpha1.StallHeartbeatsUnheard,
 	find: func(w window) *finding {
 		if !w.unheard() {
 			return nil

@@ -28,7 +28,7 @@ func TestDrainedHostFinishesItsConnections(t *testing.T) {
 		t.Fatalf("none of the connections is on %s: %v", drained, connections.nodes)
 	}
 
-	c.update(t, desiredState(drained, v1alpha1.HostStateDrained))
+	c.update(t, desiredState(drained, v1alpha1.DesiredStateDrained))
 	c.awaitState(t, reportLimit, drained, v1alpha1.HostDraining)
 	c.awaitBuckets(t, map[string]int32{rest[0]: 30, drained: 0, rest[1]: 30})
 	c.mustSpread(t, 100, rest...)
@@ -37,20 +37,20 @@ func TestDrainedHostFinishesItsConnections(t *testing.T) {
 	connections.mustHaveHeld(t)
 	c.awaitState(t, drainedLimit, drained, v1alpha1.HostStopped)
 
-	c.update(t, desiredState(drained, v1alpha1.HostStateStarted))
+	c.update(t, desiredState(drained, v1alpha1.DesiredStateStarted))
 	c.awaitConverged(t)
 	mustMoveSmoothly(t, clients.stop())
 	c.mustSpread(t, 300, c.workers...)
 }
 
-func desiredState(node string, state v1alpha1.HostState) specOption {
+func desiredState(node string, state v1alpha1.DesiredState) specOption {
 	return func(s *v1alpha1.LoadBalancingClusterSpec) {
 		s.Hosts = []v1alpha1.HostConfig{{NodeName: node, DesiredState: state}}
 	}
 }
 
 // awaitState waits until a host reports a state.
-func (c *vipCluster) awaitState(t *testing.T, limit time.Duration, node string, state v1alpha1.HostCondition) {
+func (c *vipCluster) awaitState(t *testing.T, limit time.Duration, node string, state v1alpha1.HostState) {
 	t.Helper()
 	took := within(t, limit, fmt.Sprintf("host on %s %s", node, state), func(ctx context.Context) error {
 		host, err := c.host(ctx, node)

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
 )
 
@@ -88,11 +88,11 @@ func (r *Rig) stay(t *testing.T, what string, s *stickyClients, first, count int
 // new ones go where their buckets are. In the end, all do.
 func TestExtendedAffinity(t *testing.T) {
 	const known, clients = 120, Clients
-	r := newRig(t, 3, func(c *wlbsv1alpha1.LoadBalancingCluster) {
-		c.Spec.PortRules = []wlbsv1alpha1.PortRule{
-			rule("http", HTTPPort, wlbsv1alpha1.FilteringModeMultiple, wlbsv1alpha1.AffinitySingle),
-			rule("dns", SecondPort, wlbsv1alpha1.FilteringModeMultiple, wlbsv1alpha1.AffinitySingle),
-			rule("plain", ThirdPort, wlbsv1alpha1.FilteringModeMultiple, wlbsv1alpha1.AffinitySingle),
+	r := newRig(t, 3, func(c *v1alpha1.LoadBalancingCluster) {
+		c.Spec.PortRules = []v1alpha1.PortRule{
+			rule("http", HTTPPort, v1alpha1.FilteringModeMultiple, v1alpha1.AffinitySingle),
+			rule("dns", SecondPort, v1alpha1.FilteringModeMultiple, v1alpha1.AffinitySingle),
+			rule("plain", ThirdPort, v1alpha1.FilteringModeMultiple, v1alpha1.AffinitySingle),
 		}
 		setTimeouts(c, 600)
 	})
@@ -133,10 +133,10 @@ func TestExtendedAffinity(t *testing.T) {
 	r.converged(t, a, b, c)
 	all("after an agent's restart", 0, clients, a, b, c)
 
-	r.desired(t, a, wlbsv1alpha1.HostStateDrained) // it takes no new connection of anybody
+	r.desired(t, a, v1alpha1.DesiredStateDrained) // it takes no new connection of anybody
 	r.converged(t, b, c)
 	all("after a drain", 0, clients, b, c)
-	r.desired(t, a, wlbsv1alpha1.HostStateStarted)
+	r.desired(t, a, v1alpha1.DesiredStateStarted)
 	r.converged(t, a, b, c)
 	all("after a return", 0, clients, a, b, c)
 
@@ -162,8 +162,8 @@ func TestExtendedAffinity(t *testing.T) {
 // A host that cannot learn whom it must leave alone serves in the end, and says so.
 func TestExtendedAffinityWithoutLists(t *testing.T) {
 	needTool(t, "nft")
-	r := newRig(t, 2, func(c *wlbsv1alpha1.LoadBalancingCluster) {
-		c.Spec.PortRules = []wlbsv1alpha1.PortRule{rule("http", HTTPPort, wlbsv1alpha1.FilteringModeMultiple, wlbsv1alpha1.AffinitySingle)}
+	r := newRig(t, 2, func(c *v1alpha1.LoadBalancingCluster) {
+		c.Spec.PortRules = []v1alpha1.PortRule{rule("http", HTTPPort, v1alpha1.FilteringModeMultiple, v1alpha1.AffinitySingle)}
 		c.Spec.PortRules[0].AffinityTimeoutSeconds = new(int32(600))
 	})
 	r.useAgent(t)
@@ -188,7 +188,7 @@ func TestExtendedAffinityWithoutLists(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if last := is.Status.LastConvergence; last == nil || last.Cause != wlbsv1alpha1.CauseStickinessSynchronizationFailure {
+		if last := is.Status.LastConvergence; last == nil || last.Cause != v1alpha1.CauseStickinessSynchronizationFailure {
 			return fmt.Errorf("last convergence of %s: %+v", b.Name, last)
 		}
 		return nil
@@ -198,7 +198,7 @@ func TestExtendedAffinityWithoutLists(t *testing.T) {
 	}
 }
 
-func setTimeouts(c *wlbsv1alpha1.LoadBalancingCluster, seconds int32) {
+func setTimeouts(c *v1alpha1.LoadBalancingCluster, seconds int32) {
 	for i := range c.Spec.PortRules[:2] {
 		c.Spec.PortRules[i].AffinityTimeoutSeconds = &seconds
 	}

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
 var (
@@ -38,7 +38,7 @@ type monkey struct {
 
 func newMonkey(t *testing.T, r *Rig, seed uint64) *monkey {
 	m := &monkey{r: r, t: t, random: rand.New(rand.NewPCG(seed, 0)), broken: map[*Host]fault{}}
-	asked := func(state wlbsv1alpha1.HostState) func(*Host) error {
+	asked := func(state v1alpha1.DesiredState) func(*Host) error {
 		return func(h *Host) error {
 			r.config(h).DesiredState = state
 			return r.WriteCluster()
@@ -51,15 +51,15 @@ func newMonkey(t *testing.T, r *Rig, seed uint64) *monkey {
 		{"cable is cut", (*Host).Cut, (*Host).Mend},
 		{"heartbeats are lost", (*Host).Mute, (*Host).Unmute},
 		{"power fails", (*Host).PowerOff, (*Host).PowerOn},
-		{"is stopped", asked(wlbsv1alpha1.HostStateStopped), asked("")},
-		{"is drained", asked(wlbsv1alpha1.HostStateDrained), asked("")},
+		{"is stopped", asked(v1alpha1.DesiredStateStopped), asked("")},
+		{"is drained", asked(v1alpha1.DesiredStateDrained), asked("")},
 		{"gets another weight", m.reweigh, m.reweigh},
 	}
 	return m
 }
 
 func (m *monkey) reweigh(h *Host) error {
-	m.r.config(h).Rules = []wlbsv1alpha1.HostRule{{Name: "http", LoadWeight: new(25 + m.random.Int32N(76))}}
+	m.r.config(h).Rules = []v1alpha1.HostRule{{Name: "http", LoadWeight: new(25 + m.random.Int32N(76))}}
 	return m.r.WriteCluster()
 }
 

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
 // The same signal means two things: an agent that is restarted holds its place, so that nothing moves and no connection
@@ -26,14 +26,14 @@ func TestRestartAndShutdown(t *testing.T) {
 	must(t, r.StartAll())
 	r.converged(t, r.Hosts...)
 	h := r.Hosts[1]
-	epoch := *h.becomes(t, wlbsv1alpha1.HostConverged).Status.Epoch
+	epoch := *h.becomes(t, v1alpha1.HostConverged).Status.Epoch
 	run := probing(t, r)
 	lapse(t, time.Second)
 	must(t, h.Stop())
 	lapse(t, time.Second)
 	must(t, h.Start())
 	r.converged(t, r.Hosts...)
-	if now := *h.becomes(t, wlbsv1alpha1.HostConverged).Status.Epoch; now != epoch {
+	if now := *h.becomes(t, v1alpha1.HostConverged).Status.Epoch; now != epoch {
 		t.Errorf("a restart made a convergence: epoch %d, before %d", now, epoch)
 	}
 

@@ -16,7 +16,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
 // KB829701: a flood of connection requests from addresses that do not exist. All hosts see it alike: no host is lost or called
@@ -73,9 +73,9 @@ func TestKB829701SYNFlood(t *testing.T) {
 	}
 }
 
-func (r *Rig) reports(t *testing.T, hosts []*Host) []*wlbsv1alpha1.LoadBalancingHost {
+func (r *Rig) reports(t *testing.T, hosts []*Host) []*v1alpha1.LoadBalancingHost {
 	t.Helper()
-	var out []*wlbsv1alpha1.LoadBalancingHost
+	var out []*v1alpha1.LoadBalancingHost
 	for _, h := range hosts {
 		is, err := h.Query(t.Context())
 		must(t, err)
@@ -85,12 +85,12 @@ func (r *Rig) reports(t *testing.T, hosts []*Host) []*wlbsv1alpha1.LoadBalancing
 }
 
 // flood sends SYNs from ever new addresses of 10.78.0.0/16 and ports, in bursts.
-func flood(cluster *wlbsv1alpha1.LoadBalancingCluster, requests int) error {
+func flood(cluster *v1alpha1.LoadBalancingCluster, requests int) error {
 	vip, err := netip.ParseAddr(cluster.Spec.VirtualIPs[0])
 	if err != nil {
 		return err
 	}
-	return sendSYNs(wlbsv1alpha1.ClusterMAC(cluster.Spec.EffectiveMode(), vip), requests)
+	return sendSYNs(v1alpha1.ClusterMAC(cluster.Spec.EffectiveMode(), vip), requests)
 }
 
 // sendSYNs sends connection requests to the virtual IP's HTTP port, each from another address of 10.78.0.0/16, out of the

@@ -16,7 +16,7 @@ import (
 	"syscall"
 	"time"
 
-	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat"
 )
 
@@ -105,7 +105,7 @@ func (h *Host) clusterFile() string {
 }
 
 // Misconfigure gives the host a cluster file of its own, before its agent starts.
-func (h *Host) Misconfigure(change func(*wlbsv1alpha1.LoadBalancingCluster)) error {
+func (h *Host) Misconfigure(change func(*v1alpha1.LoadBalancingCluster)) error {
 	cluster := h.rig.Cluster.DeepCopy()
 	change(cluster)
 	h.file = h.path("web.yaml")

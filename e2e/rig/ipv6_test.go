@@ -16,16 +16,16 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
 // dualStack gives a cluster a virtual IP of each family.
-func dualStack(c *wlbsv1alpha1.LoadBalancingCluster) {
+func dualStack(c *v1alpha1.LoadBalancingCluster) {
 	c.Spec.VirtualIPs = []string{VIP.String(), VIP6.String()}
 }
 
 // ipv6Only takes IPv4 from a cluster, and with it from the rig.
-func ipv6Only(c *wlbsv1alpha1.LoadBalancingCluster) { c.Spec.VirtualIPs = []string{VIP6.String()} }
+func ipv6Only(c *v1alpha1.LoadBalancingCluster) { c.Spec.VirtualIPs = []string{VIP6.String()} }
 
 // spread fails the test unless clients of the virtual IP's family fall on all hosts, and exactly one accepts each.
 func (r *Rig) spread(t *testing.T, vip netip.Addr, clients int) {

@@ -14,7 +14,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
 // learned is all that the bridge ever learned: its table forgets what a port knew that lost its carrier.
@@ -119,8 +119,8 @@ func (l *learned) end(vips []netip.Addr) error {
 		errs = append(errs, fmt.Errorf("listen to the bridge: %w", l.err))
 	}
 	for _, vip := range vips {
-		for _, mode := range []wlbsv1alpha1.Mode{wlbsv1alpha1.ModeUnicast, wlbsv1alpha1.ModeMulticast, wlbsv1alpha1.ModeIGMPMulticast} {
-			mac := wlbsv1alpha1.ClusterMAC(mode, vip).String()
+		for _, mode := range []v1alpha1.Mode{v1alpha1.ModeUnicast, v1alpha1.ModeMulticast, v1alpha1.ModeIGMPMulticast} {
+			mac := v1alpha1.ClusterMAC(mode, vip).String()
 			if at := l.ports[mac]; len(at) > 0 {
 				errs = append(errs, fmt.Errorf("the bridge learned the cluster MAC %s at %v", mac, at))
 			}

@@ -11,18 +11,18 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
 // Every rig says so at its end if a host ever sent from the cluster MAC, or the bridge learned it, also where the port
 // forgot it since.
 func TestClusterMACAsSourceIsAnError(t *testing.T) {
-	for _, mode := range []wlbsv1alpha1.Mode{wlbsv1alpha1.ModeUnicast, wlbsv1alpha1.ModeMulticast, wlbsv1alpha1.ModeIGMPMulticast} {
+	for _, mode := range []v1alpha1.Mode{v1alpha1.ModeUnicast, v1alpha1.ModeMulticast, v1alpha1.ModeIGMPMulticast} {
 		t.Run(string(mode), func(t *testing.T) {
-			r := newRig(t, 2, func(c *wlbsv1alpha1.LoadBalancingCluster) { c.Spec.Mode = mode })
+			r := newRig(t, 2, func(c *v1alpha1.LoadBalancingCluster) { c.Spec.Mode = mode })
 			h, want := r.Hosts[1], []string{"came from " + r.clusterMAC().String()}
 			must(t, h.inject(ethernet(h.MAC, r.clusterMAC(), 0x88b5)))
-			if mode == wlbsv1alpha1.ModeUnicast { // a Linux bridge learns no multicast address
+			if mode == v1alpha1.ModeUnicast { // a Linux bridge learns no multicast address
 				want = append(want, "learned the cluster MAC "+r.clusterMAC().String())
 				must(t, poll(soon(t, patience), func() error {
 					fdb, err := r.FDB()

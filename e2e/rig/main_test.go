@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
 func TestMain(m *testing.M) {
@@ -63,7 +63,7 @@ var buildAgent = sync.OnceValues(func() (string, error) {
 var rigs atomic.Int32
 
 // newRig builds a rig without agents.
-func newRig(tb testing.TB, hosts int, change func(*wlbsv1alpha1.LoadBalancingCluster)) *Rig {
+func newRig(tb testing.TB, hosts int, change func(*v1alpha1.LoadBalancingCluster)) *Rig {
 	tb.Helper()
 	need(tb, os.Geteuid() == 0, "root, to make network namespaces")
 	needTool(tb, "tc")
@@ -86,7 +86,7 @@ func newRig(tb testing.TB, hosts int, change func(*wlbsv1alpha1.LoadBalancingClu
 }
 
 // startRig builds a rig with agents and waits until they have converged.
-func startRig(tb testing.TB, hosts int, change func(*wlbsv1alpha1.LoadBalancingCluster)) *Rig {
+func startRig(tb testing.TB, hosts int, change func(*v1alpha1.LoadBalancingCluster)) *Rig {
 	tb.Helper()
 	r := newRig(tb, hosts, change)
 	r.useAgent(tb)
@@ -98,7 +98,7 @@ func startRig(tb testing.TB, hosts int, change func(*wlbsv1alpha1.LoadBalancingC
 }
 
 // captureStart does as startRig, and returns a capture that began before the agents did.
-func captureStart(tb testing.TB, hosts int, change func(*wlbsv1alpha1.LoadBalancingCluster)) (*Rig, *Capture) {
+func captureStart(tb testing.TB, hosts int, change func(*v1alpha1.LoadBalancingCluster)) (*Rig, *Capture) {
 	tb.Helper()
 	r := newRig(tb, hosts, change)
 	r.useAgent(tb)

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
 // cycles are few in a run of all tests.
@@ -129,7 +129,7 @@ func TestMuteHostIsExcluded(t *testing.T) {
 	r.converged(t, r.Hosts[1], r.Hosts[2])
 	must(t, poll(soon(t, 10*time.Second), func() error {
 		is, err := mute.Query(t.Context())
-		if err == nil && is.Status.State != wlbsv1alpha1.HostExcluded {
+		if err == nil && is.Status.State != v1alpha1.HostExcluded {
 			err = fmt.Errorf("state %s", is.Status.State)
 		}
 		return err
@@ -185,7 +185,7 @@ func TestLeaderComesAndGoesUnderLoad(t *testing.T) {
 }
 
 // desired sets a host's desired state in the cluster file.
-func (r *Rig) desired(t *testing.T, h *Host, state wlbsv1alpha1.HostState) {
+func (r *Rig) desired(t *testing.T, h *Host, state v1alpha1.DesiredState) {
 	t.Helper()
 	for i := range r.Cluster.Spec.Hosts {
 		if r.Cluster.Spec.Hosts[i].NodeName == h.Name {
@@ -199,17 +199,17 @@ func (r *Rig) desired(t *testing.T, h *Host, state wlbsv1alpha1.HostState) {
 func TestDesiredStateStopped(t *testing.T) {
 	r := startRig(t, 3, nil)
 	run := probing(t, r)
-	r.desired(t, r.Hosts[0], wlbsv1alpha1.HostStateStopped)
+	r.desired(t, r.Hosts[0], v1alpha1.DesiredStateStopped)
 	r.converged(t, r.Hosts[1], r.Hosts[2])
 	must(t, poll(soon(t, 10*time.Second), func() error {
 		is, err := r.Hosts[0].Query(t.Context())
-		if err == nil && is.Status.State != wlbsv1alpha1.HostStopped {
+		if err == nil && is.Status.State != v1alpha1.HostStopped {
 			err = fmt.Errorf("state %s", is.Status.State)
 		}
 		return err
 	}))
 	lapse(t, time.Second)
-	r.desired(t, r.Hosts[0], wlbsv1alpha1.HostStateStarted)
+	r.desired(t, r.Hosts[0], v1alpha1.DesiredStateStarted)
 	r.converged(t, r.Hosts...)
 	report := stop(t, run)
 	none(t, report.Failed(), len(report.Attempts))
@@ -281,7 +281,7 @@ func TestCutCable(t *testing.T) {
 	lapse(t, time.Second)
 	must(t, r.Hosts[0].Cut())
 	r.converged(t, r.Hosts[1], r.Hosts[2])
-	r.Hosts[0].becomes(t, wlbsv1alpha1.HostDisconnected)
+	r.Hosts[0].becomes(t, v1alpha1.HostDisconnected)
 	lapse(t, 2*time.Second) // long enough to converge alone
 	must(t, r.Hosts[0].Mend())
 	r.converged(t, r.Hosts...)

@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
 // says waits until the host has a condition with the status and reason and a message with all these words, and returns that.
@@ -43,18 +43,18 @@ func (h *Host) says(t *testing.T, kind string, status metav1.ConditionStatus, re
 func TestContradictions(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		change func(*wlbsv1alpha1.LoadBalancingCluster)
+		change func(*v1alpha1.LoadBalancingCluster)
 		reason string
 		words  []string
 	}{
-		{"DuplicateHostID", func(c *wlbsv1alpha1.LoadBalancingCluster) {
+		{"DuplicateHostID", func(c *v1alpha1.LoadBalancingCluster) {
 			c.Spec.Hosts[1].HostID, c.Spec.Hosts[2].HostID = new(int32(3)), new(int32(2))
-		}, wlbsv1alpha1.ReasonDuplicateHostID, []string{"node-b", "10.77.0.2", "node-c", "10.77.0.3"}},
-		{"NumberOfRules", func(c *wlbsv1alpha1.LoadBalancingCluster) {
-			c.Spec.PortRules = append(c.Spec.PortRules, rule("more", SecondPort, wlbsv1alpha1.FilteringModeMultiple, ""))
-		}, wlbsv1alpha1.ReasonRulesDiffer, []string{"host 3 (node-c)", "2 port rules", "(node-a)"}},
-		{"OtherRule", func(c *wlbsv1alpha1.LoadBalancingCluster) { c.Spec.PortRules[0].Affinity = wlbsv1alpha1.AffinityNone },
-			wlbsv1alpha1.ReasonRulesDiffer, []string{"host 3 (node-c)", "host 1 (node-a)"}},
+		}, v1alpha1.ReasonDuplicateHostID, []string{"node-b", "10.77.0.2", "node-c", "10.77.0.3"}},
+		{"NumberOfRules", func(c *v1alpha1.LoadBalancingCluster) {
+			c.Spec.PortRules = append(c.Spec.PortRules, rule("more", SecondPort, v1alpha1.FilteringModeMultiple, ""))
+		}, v1alpha1.ReasonRulesDiffer, []string{"host 3 (node-c)", "2 port rules", "(node-a)"}},
+		{"OtherRule", func(c *v1alpha1.LoadBalancingCluster) { c.Spec.PortRules[0].Affinity = v1alpha1.AffinityNone },
+			v1alpha1.ReasonRulesDiffer, []string{"host 3 (node-c)", "host 1 (node-a)"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t, 3, nil)
@@ -68,7 +68,7 @@ func TestContradictions(t *testing.T) {
 			lapse(t, 500*time.Millisecond)
 			must(t, odd.Start())
 			for _, h := range []*Host{r.Hosts[0], odd} {
-				t.Log(h.says(t, wlbsv1alpha1.ConditionConfigConsistent, metav1.ConditionFalse, c.reason, c.words...))
+				t.Log(h.says(t, v1alpha1.ConditionConfigConsistent, metav1.ConditionFalse, c.reason, c.words...))
 			}
 			lapse(t, time.Second)
 			r.converged(t, r.Hosts[0], r.Hosts[1])
@@ -84,14 +84,14 @@ func TestContradictions(t *testing.T) {
 // A host whose handling priority is that of a member stays out, and both are named (NLB's event 20); so does the one with the
 // higher ID when members come to have the same. The others serve on without a failed connection.
 func TestDuplicateHandlingPriority(t *testing.T) {
-	r := newRig(t, 3, func(c *wlbsv1alpha1.LoadBalancingCluster) {
-		c.Spec.PortRules[0].FilteringMode, c.Spec.PortRules[0].Affinity = wlbsv1alpha1.FilteringModeSingle, ""
+	r := newRig(t, 3, func(c *v1alpha1.LoadBalancingCluster) {
+		c.Spec.PortRules[0].FilteringMode, c.Spec.PortRules[0].Affinity = v1alpha1.FilteringModeSingle, ""
 	})
 	r.useAgent(t)
-	prioritized := func(priorities ...int32) func(*wlbsv1alpha1.LoadBalancingCluster) {
-		return func(c *wlbsv1alpha1.LoadBalancingCluster) {
+	prioritized := func(priorities ...int32) func(*v1alpha1.LoadBalancingCluster) {
+		return func(c *v1alpha1.LoadBalancingCluster) {
 			for i := range priorities {
-				c.Spec.Hosts[i].Rules = []wlbsv1alpha1.HostRule{{Name: "http", HandlingPriority: &priorities[i]}}
+				c.Spec.Hosts[i].Rules = []v1alpha1.HostRule{{Name: "http", HandlingPriority: &priorities[i]}}
 			}
 		}
 	}
@@ -108,11 +108,11 @@ func TestDuplicateHandlingPriority(t *testing.T) {
 		t.Helper()
 		words = append(words, "failed to converge due to port rules with a duplicate single host priority", `rule "http"`)
 		for _, h := range r.Hosts {
-			t.Log(h.says(t, wlbsv1alpha1.ConditionConfigConsistent, metav1.ConditionFalse, wlbsv1alpha1.ReasonDuplicateHandlingPriority, words...))
+			t.Log(h.says(t, v1alpha1.ConditionConfigConsistent, metav1.ConditionFalse, v1alpha1.ReasonDuplicateHandlingPriority, words...))
 		}
 	}
 	disputed("host 1 (node-a) failed", "host 3 (node-c)", "7")
-	newcomer.says(t, wlbsv1alpha1.ConditionConverged, metav1.ConditionFalse, wlbsv1alpha1.ReasonConverging)
+	newcomer.says(t, v1alpha1.ConditionConverged, metav1.ConditionFalse, v1alpha1.ReasonConverging)
 	r.converged(t, r.Hosts[1:]...)
 
 	must(t, newcomer.Misconfigure(prioritized(11, 9, 7))) // which is mended
@@ -135,7 +135,7 @@ func TestJSI6851(t *testing.T) {
 	_, err := r.Hosts[1].NS.Run("ip", "link", "set", hostInterface, "mtu", "1400")
 	must(t, err)
 	must(t, r.StartAll())
-	m := r.Hosts[1].says(t, wlbsv1alpha1.ConditionDataplaneReady, metav1.ConditionFalse, wlbsv1alpha1.ReasonMTUTooSmall)
+	m := r.Hosts[1].says(t, v1alpha1.ConditionDataplaneReady, metav1.ConditionFalse, v1alpha1.ReasonMTUTooSmall)
 	for _, number := range []string{"1400", "1496"} {
 		if !strings.Contains(m, number) {
 			t.Errorf("message %q lacks %s", m, number)

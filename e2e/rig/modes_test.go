@@ -12,20 +12,20 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
 // Each mode sends heartbeats where WLBS did (Q232711), is a real member of its IGMP group where it has one, and lets
 // the hosts reach each other, which WLBS could not in unicast mode with one adapter (Q197864). A connection of a host to
 // its own virtual IP stays on that host (Q247768).
 func TestModesOnTheWire(t *testing.T) {
-	for mode, to := range map[wlbsv1alpha1.Mode]string{
-		wlbsv1alpha1.ModeUnicast:       "ff:ff:ff:ff:ff:ff",
-		wlbsv1alpha1.ModeMulticast:     "03:bf:0a:4d:00:64",
-		wlbsv1alpha1.ModeIGMPMulticast: "01:00:5e:7f:00:64",
+	for mode, to := range map[v1alpha1.Mode]string{
+		v1alpha1.ModeUnicast:       "ff:ff:ff:ff:ff:ff",
+		v1alpha1.ModeMulticast:     "03:bf:0a:4d:00:64",
+		v1alpha1.ModeIGMPMulticast: "01:00:5e:7f:00:64",
 	} {
 		t.Run(string(mode), func(t *testing.T) {
-			r := startRig(t, 2, func(c *wlbsv1alpha1.LoadBalancingCluster) {
+			r := startRig(t, 2, func(c *v1alpha1.LoadBalancingCluster) {
 				dualStack(c)
 				c.Spec.Mode = mode
 			})
@@ -63,7 +63,7 @@ func TestModesOnTheWire(t *testing.T) {
 			// 239.255.0.100, in the order of /proc's bytes.
 			groups, err := a.NS.Run("cat", "/proc/thread-self/net/igmp")
 			must(t, err)
-			if joined := strings.Contains(groups, "6400FFEF"); joined != (mode == wlbsv1alpha1.ModeIGMPMulticast) {
+			if joined := strings.Contains(groups, "6400FFEF"); joined != (mode == v1alpha1.ModeIGMPMulticast) {
 				t.Errorf("member of the group: %v\n%s", joined, groups)
 			}
 		})

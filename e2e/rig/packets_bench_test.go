@@ -20,7 +20,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/filter"
 )
@@ -167,7 +167,7 @@ func (g *gun) wlbs(own bucket.Map) {
 	g.b.Cleanup(func() { _ = unix.Unmount(bpffs, unix.MNT_DETACH) })
 	f, err := filter.Open(filter.Config{
 		Ifindex: g.rx.Attrs().Index, PinPath: filepath.Join(bpffs, "web"), Hook: filter.XDP,
-		ClusterMAC: wlbsv1alpha1.ClusterMAC(wlbsv1alpha1.ModeMulticast, VIP), HostMAC: g.rx.Attrs().HardwareAddr,
+		ClusterMAC: v1alpha1.ClusterMAC(v1alpha1.ModeMulticast, VIP), HostMAC: g.rx.Attrs().HardwareAddr,
 	})
 	must(g.b, err)
 	g.b.Cleanup(func() { _ = errors.Join(f.Remove(), f.Close()) })

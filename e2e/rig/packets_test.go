@@ -15,15 +15,15 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
 // wholeRange gives a dual-stack cluster one rule for all ports, as KB Q229064 advises for the sake of fragments.
-func wholeRange(c *wlbsv1alpha1.LoadBalancingCluster) {
+func wholeRange(c *v1alpha1.LoadBalancingCluster) {
 	dualStack(c)
-	c.Spec.PortRules = []wlbsv1alpha1.PortRule{{
-		Name: "all", Ports: wlbsv1alpha1.PortRange{From: 0, To: 65535}, Protocol: wlbsv1alpha1.ProtocolBoth,
-		FilteringMode: wlbsv1alpha1.FilteringModeMultiple, Affinity: wlbsv1alpha1.AffinitySingle,
+	c.Spec.PortRules = []v1alpha1.PortRule{{
+		Name: "all", Ports: v1alpha1.PortRange{From: 0, To: 65535}, Protocol: v1alpha1.ProtocolBoth,
+		FilteringMode: v1alpha1.FilteringModeMultiple, Affinity: v1alpha1.AffinitySingle,
 	}}
 }
 
@@ -42,7 +42,7 @@ func TestOddPackets(t *testing.T) {
 		}
 	}
 	t.Run("fragments, affinity None", func(t *testing.T) {
-		r.Cluster.Spec.PortRules[0].Affinity = wlbsv1alpha1.AffinityNone
+		r.Cluster.Spec.PortRules[0].Affinity = v1alpha1.AffinityNone
 		r.reconfigured(t)
 		for _, vip := range []netip.Addr{VIP, VIP6} {
 			fragmentsEverywhere(t, r, vip)
@@ -104,7 +104,7 @@ func unspecifiedSource(t *testing.T, r *Rig, vip netip.Addr) {
 
 var clientMAC = net.HardwareAddr{0x02, 0x77, 0, 0, 1, 1}
 
-func invalid(h *wlbsv1alpha1.LoadBalancingHost) int64 {
+func invalid(h *v1alpha1.LoadBalancingHost) int64 {
 	if h.Status.Traffic.Invalid == nil {
 		return 0
 	}

@@ -12,11 +12,11 @@ import (
 	"slices"
 	"time"
 
-	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
 // Query asks the host's agent what it takes itself for.
-func (h *Host) Query(ctx context.Context) (*wlbsv1alpha1.LoadBalancingHost, error) {
+func (h *Host) Query(ctx context.Context) (*v1alpha1.LoadBalancingHost, error) {
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", h.Socket())
 	}}
@@ -30,7 +30,7 @@ func (h *Host) Query(ctx context.Context) (*wlbsv1alpha1.LoadBalancingHost, erro
 		return nil, fmt.Errorf("query %s: %w", h.Name, err)
 	}
 	defer func() { _ = response.Body.Close() }()
-	host := &wlbsv1alpha1.LoadBalancingHost{}
+	host := &v1alpha1.LoadBalancingHost{}
 	if response.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("query %s: %s", h.Name, response.Status)
 	}
@@ -44,12 +44,12 @@ func (h *Host) Query(ctx context.Context) (*wlbsv1alpha1.LoadBalancingHost, erro
 const queryTimeout = 2 * time.Second
 
 // QueryCLI does the same as people do, with "wlbs-agent query -o json".
-func (h *Host) QueryCLI(ctx context.Context) (*wlbsv1alpha1.LoadBalancingHost, error) {
+func (h *Host) QueryCLI(ctx context.Context) (*v1alpha1.LoadBalancingHost, error) {
 	out, err := exec.CommandContext(ctx, h.rig.opts.Agent, "query", "--socket", h.Socket(), "-o", "json").Output()
 	if err != nil {
 		return nil, fmt.Errorf("query %s: %w", h.Name, err)
 	}
-	host := &wlbsv1alpha1.LoadBalancingHost{}
+	host := &v1alpha1.LoadBalancingHost{}
 	if err := json.Unmarshal(out, host); err != nil {
 		return nil, fmt.Errorf("query %s: %w", h.Name, err)
 	}
@@ -71,7 +71,7 @@ func (r *Rig) WaitConverged(ctx context.Context, hosts ...*Host) error {
 				return err
 			}
 			s := &is.Status
-			if s.State != wlbsv1alpha1.HostConverged || !slices.Equal(s.Members, want) {
+			if s.State != v1alpha1.HostConverged || !slices.Equal(s.Members, want) {
 				return fmt.Errorf("%s is %s with members %v, want Converged with %v", h.Name, s.State, s.Members, want)
 			}
 			if s.Epoch == nil {
@@ -87,8 +87,8 @@ func (r *Rig) WaitConverged(ctx context.Context, hosts ...*Host) error {
 }
 
 // WaitStall waits until the host reports a stall of this reason; empty means none.
-func (h *Host) WaitStall(ctx context.Context, reason wlbsv1alpha1.StallReason) (*wlbsv1alpha1.HostStall, error) {
-	var found *wlbsv1alpha1.HostStall
+func (h *Host) WaitStall(ctx context.Context, reason v1alpha1.StallReason) (*v1alpha1.HostStall, error) {
+	var found *v1alpha1.HostStall
 	err := poll(ctx, func() error {
 		is, err := h.Query(ctx)
 		if err != nil {
@@ -103,7 +103,7 @@ func (h *Host) WaitStall(ctx context.Context, reason wlbsv1alpha1.StallReason) (
 	return found, err
 }
 
-func reasonOf(s *wlbsv1alpha1.HostStall) wlbsv1alpha1.StallReason {
+func reasonOf(s *v1alpha1.HostStall) v1alpha1.StallReason {
 	if s == nil {
 		return ""
 	}

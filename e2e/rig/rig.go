@@ -23,7 +23,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
-	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
 const (
@@ -51,7 +51,7 @@ type Options struct {
 	// Prefix of all names, at most 8 characters; empty means one made of the process ID.
 	Prefix string
 	// Change edits the cluster before the first start.
-	Change func(*wlbsv1alpha1.LoadBalancingCluster)
+	Change func(*v1alpha1.LoadBalancingCluster)
 	// Detach lets servers and agents outlive the process that started them.
 	Detach bool
 	// Server is the command that runs the role of a server; empty means this executable.
@@ -67,7 +67,7 @@ type Rig struct {
 	// Bridge and Client are the namespaces of the network and of all clients.
 	Bridge, Client *Namespace
 	// Cluster is what the cluster file holds; WriteCluster puts changes into force.
-	Cluster *wlbsv1alpha1.LoadBalancingCluster
+	Cluster *v1alpha1.LoadBalancingCluster
 
 	opts    Options
 	mounted bool
@@ -180,22 +180,22 @@ func (r *Rig) addClient() error {
 	return r.addressClient()
 }
 
-func defaultCluster(hosts int) *wlbsv1alpha1.LoadBalancingCluster {
-	c := &wlbsv1alpha1.LoadBalancingCluster{
-		TypeMeta:   metav1.TypeMeta{APIVersion: wlbsv1alpha1.GroupVersion.String(), Kind: "LoadBalancingCluster"},
+func defaultCluster(hosts int) *v1alpha1.LoadBalancingCluster {
+	c := &v1alpha1.LoadBalancingCluster{
+		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "LoadBalancingCluster"},
 		ObjectMeta: metav1.ObjectMeta{Name: ClusterName},
-		Spec: wlbsv1alpha1.LoadBalancingClusterSpec{
-			Mode:       wlbsv1alpha1.ModeMulticast,
+		Spec: v1alpha1.LoadBalancingClusterSpec{
+			Mode:       v1alpha1.ModeMulticast,
 			VirtualIPs: []string{VIP.String()},
 			Interface:  hostInterface,
-			PortRules: []wlbsv1alpha1.PortRule{{
-				Name: "http", Ports: wlbsv1alpha1.PortRange{From: HTTPPort, To: HTTPPort}, Protocol: wlbsv1alpha1.ProtocolTCP,
-				FilteringMode: wlbsv1alpha1.FilteringModeMultiple, Affinity: wlbsv1alpha1.AffinitySingle,
+			PortRules: []v1alpha1.PortRule{{
+				Name: "http", Ports: v1alpha1.PortRange{From: HTTPPort, To: HTTPPort}, Protocol: v1alpha1.ProtocolTCP,
+				FilteringMode: v1alpha1.FilteringModeMultiple, Affinity: v1alpha1.AffinitySingle,
 			}},
 		},
 	}
 	for id := int32(1); id <= int32(hosts); id++ {
-		c.Spec.Hosts = append(c.Spec.Hosts, wlbsv1alpha1.HostConfig{NodeName: nodeName(int(id)), HostID: &id})
+		c.Spec.Hosts = append(c.Spec.Hosts, v1alpha1.HostConfig{NodeName: nodeName(int(id)), HostID: &id})
 	}
 	return c
 }
@@ -211,7 +211,7 @@ func nodeName(id int) string {
 // WriteCluster writes the cluster file; agents that run notice it.
 func (r *Rig) WriteCluster() error { return writeCluster(r.clusterFile(), r.Cluster) }
 
-func writeCluster(path string, cluster *wlbsv1alpha1.LoadBalancingCluster) error {
+func writeCluster(path string, cluster *v1alpha1.LoadBalancingCluster) error {
 	content, err := yaml.Marshal(cluster)
 	if err != nil {
 		return fmt.Errorf("cluster file: %w", err)

@@ -8,18 +8,18 @@ import (
 	"testing"
 	"time"
 
-	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
 // rule returns a rule for one port of both protocols.
-func rule(name string, port int32, mode wlbsv1alpha1.FilteringMode, affinity wlbsv1alpha1.Affinity) wlbsv1alpha1.PortRule {
-	return wlbsv1alpha1.PortRule{
-		Name: name, Ports: wlbsv1alpha1.PortRange{From: port, To: port}, Protocol: wlbsv1alpha1.ProtocolBoth,
+func rule(name string, port int32, mode v1alpha1.FilteringMode, affinity v1alpha1.Affinity) v1alpha1.PortRule {
+	return v1alpha1.PortRule{
+		Name: name, Ports: v1alpha1.PortRange{From: port, To: port}, Protocol: v1alpha1.ProtocolBoth,
 		FilteringMode: mode, Affinity: affinity,
 	}
 }
 
-func (r *Rig) config(h *Host) *wlbsv1alpha1.HostConfig {
+func (r *Rig) config(h *Host) *v1alpha1.HostConfig {
 	for i := range r.Cluster.Spec.Hosts {
 		if r.Cluster.Spec.Hosts[i].NodeName == h.Name {
 			return &r.Cluster.Spec.Hosts[i]
@@ -50,17 +50,17 @@ func vipPort(port uint16) netip.AddrPort { return netip.AddrPortFrom(VIP, port) 
 // The share of a host is its weight by the sum of all, whatever selects the host of a client, for TCP and for UDP.
 func TestWeights(t *testing.T) {
 	weights := map[string]int32{"node-a": 30, "node-b": 60, "node-c": 10}
-	rules := []wlbsv1alpha1.PortRule{
-		rule("none", HTTPPort, wlbsv1alpha1.FilteringModeMultiple, wlbsv1alpha1.AffinityNone),
-		rule("single", SecondPort, wlbsv1alpha1.FilteringModeMultiple, wlbsv1alpha1.AffinitySingle),
-		rule("network", ThirdPort, wlbsv1alpha1.FilteringModeMultiple, wlbsv1alpha1.AffinityNetwork),
+	rules := []v1alpha1.PortRule{
+		rule("none", HTTPPort, v1alpha1.FilteringModeMultiple, v1alpha1.AffinityNone),
+		rule("single", SecondPort, v1alpha1.FilteringModeMultiple, v1alpha1.AffinitySingle),
+		rule("network", ThirdPort, v1alpha1.FilteringModeMultiple, v1alpha1.AffinityNetwork),
 	}
-	r := startRig(t, 3, func(c *wlbsv1alpha1.LoadBalancingCluster) {
+	r := startRig(t, 3, func(c *v1alpha1.LoadBalancingCluster) {
 		c.Spec.PortRules = rules
 		for i := range c.Spec.Hosts {
 			h := &c.Spec.Hosts[i]
 			for j := range rules {
-				h.Rules = append(h.Rules, wlbsv1alpha1.HostRule{Name: rules[j].Name, LoadWeight: new(weights[h.NodeName])})
+				h.Rules = append(h.Rules, v1alpha1.HostRule{Name: rules[j].Name, LoadWeight: new(weights[h.NodeName])})
 			}
 		}
 	})
@@ -93,18 +93,18 @@ func TestWeights(t *testing.T) {
 // One that is Disabled is served by nobody. A rule for one virtual IP overrides that for all.
 func TestSingleDisabledAndOverride(t *testing.T) {
 	second := netip.MustParseAddr("10.77.0.101")
-	override := rule("override", SecondPort, wlbsv1alpha1.FilteringModeSingle, "")
+	override := rule("override", SecondPort, v1alpha1.FilteringModeSingle, "")
 	override.VirtualIP = second.String()
-	r := startRig(t, 3, func(c *wlbsv1alpha1.LoadBalancingCluster) {
+	r := startRig(t, 3, func(c *v1alpha1.LoadBalancingCluster) {
 		c.Spec.VirtualIPs = append(c.Spec.VirtualIPs, second.String())
-		c.Spec.PortRules = []wlbsv1alpha1.PortRule{
-			rule("one", HTTPPort, wlbsv1alpha1.FilteringModeSingle, ""),
-			rule("all", SecondPort, wlbsv1alpha1.FilteringModeMultiple, wlbsv1alpha1.AffinitySingle),
-			rule("off", ThirdPort, wlbsv1alpha1.FilteringModeDisabled, ""),
+		c.Spec.PortRules = []v1alpha1.PortRule{
+			rule("one", HTTPPort, v1alpha1.FilteringModeSingle, ""),
+			rule("all", SecondPort, v1alpha1.FilteringModeMultiple, v1alpha1.AffinitySingle),
+			rule("off", ThirdPort, v1alpha1.FilteringModeDisabled, ""),
 			override,
 		}
 		for i := range c.Spec.Hosts {
-			c.Spec.Hosts[i].Rules = []wlbsv1alpha1.HostRule{{Name: "one", HandlingPriority: new(int32(3 - i))}, {Name: "override", HandlingPriority: new(int32(1 + (i+2)%3))}}
+			c.Spec.Hosts[i].Rules = []v1alpha1.HostRule{{Name: "one", HandlingPriority: new(int32(3 - i))}, {Name: "override", HandlingPriority: new(int32(1 + (i+2)%3))}}
 		}
 	})
 	only := func(what string, target netip.AddrPort, host string) {

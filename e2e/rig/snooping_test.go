@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
 // snoop makes the bridge a switch with IGMP and MLD snooping and a querier. If strict, it drops what nobody asked for.
@@ -67,9 +67,9 @@ func (r *Rig) joined(t *testing.T, group string) {
 // kernels know it on lo only.
 func TestMLDSnooping(t *testing.T) {
 	needTool(t, "bridge")
-	r := newRig(t, 2, func(c *wlbsv1alpha1.LoadBalancingCluster) {
+	r := newRig(t, 2, func(c *v1alpha1.LoadBalancingCluster) {
 		ipv6Only(c)
-		c.Spec.Mode = wlbsv1alpha1.ModeUnicast // frames for a multicast MAC of no group would be dropped, too
+		c.Spec.Mode = v1alpha1.ModeUnicast // frames for a multicast MAC of no group would be dropped, too
 	})
 	r.snoop(t, true)
 	r.useAgent(t)
@@ -92,9 +92,9 @@ func TestMLDSnooping(t *testing.T) {
 // In IGMPMulticast mode the hosts of an IPv6 cluster join a group by MLD, too.
 func TestMLDGroupOfTheCluster(t *testing.T) {
 	needTool(t, "bridge")
-	r := newRig(t, 2, func(c *wlbsv1alpha1.LoadBalancingCluster) {
+	r := newRig(t, 2, func(c *v1alpha1.LoadBalancingCluster) {
 		ipv6Only(c)
-		c.Spec.Mode = wlbsv1alpha1.ModeIGMPMulticast
+		c.Spec.Mode = v1alpha1.ModeIGMPMulticast
 	})
 	r.snoop(t, false)
 	r.useAgent(t)

@@ -8,11 +8,11 @@ import (
 	"testing"
 	"time"
 
-	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
 func stallWindow() time.Duration {
-	var defaults wlbsv1alpha1.StallDetection
+	var defaults v1alpha1.StallDetection
 	return defaults.Window()
 }
 
@@ -28,7 +28,7 @@ func TestQ228942(t *testing.T) {
 	must(t, sick.StallEgress())
 
 	window := stallWindow()
-	stall, err := sick.WaitStall(soon(t, window+3*time.Second), wlbsv1alpha1.StallEgressQueue)
+	stall, err := sick.WaitStall(soon(t, window+3*time.Second), v1alpha1.StallEgressQueue)
 	must(t, err)
 	t.Logf("flagged after %v: %s: %s", time.Since(at).Round(time.Millisecond), stall.Queue, stall.Message)
 	if stall.Queue != "class 1:10 (eth0)" {
@@ -58,7 +58,7 @@ func TestQ228942WithOneClient(t *testing.T) {
 	run, err := r.StartLoad(Load{Target: netip.AddrPortFrom(VIP, HTTPPort), Clients: 1, Connections: 2, Interval: 100 * time.Millisecond, Timeout: 15 * time.Second})
 	must(t, err)
 	defer func() { _, _ = run.Stop() }()
-	_, err = r.Hosts[0].WaitStall(soon(t, 12*time.Second), wlbsv1alpha1.StallEgressQueue)
+	_, err = r.Hosts[0].WaitStall(soon(t, 12*time.Second), v1alpha1.StallEgressQueue)
 	must(t, err)
 }
 
@@ -80,7 +80,7 @@ func TestServiceNotAnswering(t *testing.T) {
 		_, err := h.NS.Run("nft", strings.Fields(c)...)
 		must(t, err)
 	}
-	_, err = h.WaitStall(soon(t, 10*time.Second), wlbsv1alpha1.StallServiceNotAnswering)
+	_, err = h.WaitStall(soon(t, 10*time.Second), v1alpha1.StallServiceNotAnswering)
 	must(t, err)
 	_, err = h.NS.Run("nft", "delete", "table", "ip", "mute")
 	must(t, err)
@@ -121,14 +121,14 @@ func TestQ248279IdleAndSlowAreNoStall(t *testing.T) {
 
 // With action Evict a stalled host gets nothing until it recovers; its clients are served by others meanwhile.
 func TestEvict(t *testing.T) {
-	r := startRig(t, 3, func(c *wlbsv1alpha1.LoadBalancingCluster) {
-		c.Spec.StallDetection.Action = wlbsv1alpha1.StallActionEvict
+	r := startRig(t, 3, func(c *v1alpha1.LoadBalancingCluster) {
+		c.Spec.StallDetection.Action = v1alpha1.StallActionEvict
 	})
 	run := probing(t, r)
 	lapse(t, time.Second)
 	sick := r.Hosts[1]
 	must(t, sick.StallEgress())
-	_, err := sick.WaitStall(soon(t, patience), wlbsv1alpha1.StallEgressQueue)
+	_, err := sick.WaitStall(soon(t, patience), v1alpha1.StallEgressQueue)
 	must(t, err)
 	r.bucketsBecome(t, "http", 30, 0, 30)
 	if got := r.shares(t, Load{Target: vipPort(HTTPPort), Clients: 120}); got[sick.Name] != 0 || len(got) != 2 {
@@ -144,13 +144,13 @@ func TestEvict(t *testing.T) {
 
 // Of two hosts none is evicted: that would be half of the cluster.
 func TestEvictNeverHalf(t *testing.T) {
-	r := startRig(t, 2, func(c *wlbsv1alpha1.LoadBalancingCluster) {
-		c.Spec.StallDetection.Action = wlbsv1alpha1.StallActionEvict
+	r := startRig(t, 2, func(c *v1alpha1.LoadBalancingCluster) {
+		c.Spec.StallDetection.Action = v1alpha1.StallActionEvict
 	})
 	run := probing(t, r)
 	defer func() { _ = stop(t, run) }()
 	must(t, r.Hosts[1].StallEgress())
-	_, err := r.Hosts[1].WaitStall(soon(t, patience), wlbsv1alpha1.StallEgressQueue)
+	_, err := r.Hosts[1].WaitStall(soon(t, patience), v1alpha1.StallEgressQueue)
 	must(t, err)
 	lapse(t, 2*time.Second)
 	r.bucketsBecome(t, "http", 30, 30)
@@ -164,7 +164,7 @@ func TestRepliesLost(t *testing.T) {
 	defer func() { _ = stop(t, run) }()
 	lapse(t, time.Second)
 	must(t, r.Hosts[2].DropAnswers())
-	_, err := r.Hosts[2].WaitStall(soon(t, patience), wlbsv1alpha1.StallRepliesLost)
+	_, err := r.Hosts[2].WaitStall(soon(t, patience), v1alpha1.StallRepliesLost)
 	must(t, err)
 	for _, h := range r.Hosts[:2] {
 		is, err := h.Query(t.Context())

@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
 const patience = 30 * time.Second
@@ -35,9 +35,9 @@ func (r *Rig) bucketsBecome(t *testing.T, rule string, want ...int32) {
 	}))
 }
 
-func (h *Host) becomes(t *testing.T, state wlbsv1alpha1.HostCondition) *wlbsv1alpha1.LoadBalancingHost {
+func (h *Host) becomes(t *testing.T, state v1alpha1.HostState) *v1alpha1.LoadBalancingHost {
 	t.Helper()
-	var is *wlbsv1alpha1.LoadBalancingHost
+	var is *v1alpha1.LoadBalancingHost
 	must(t, poll(soon(t, patience), func() (err error) {
 		if is, err = h.Query(t.Context()); err == nil && is.Status.State != state {
 			err = fmt.Errorf("%s is %s, want %s", h.Name, is.Status.State, state)
@@ -57,19 +57,19 @@ func TestDrainstop(t *testing.T) {
 	lapse(t, time.Second)
 	run := probing(t, r)
 	lapse(t, time.Second)
-	r.desired(t, h, wlbsv1alpha1.HostStateDrained)
-	h.becomes(t, wlbsv1alpha1.HostDraining)
+	r.desired(t, h, v1alpha1.DesiredStateDrained)
+	h.becomes(t, v1alpha1.HostDraining)
 	from := time.Now()
 	must(t, h.Kill())
 	must(t, h.Start())
-	h.becomes(t, wlbsv1alpha1.HostDraining)
+	h.becomes(t, v1alpha1.HostDraining)
 	must(t, poll(soon(t, patience), func() error {
 		is, err := h.Query(t.Context())
-		if err == nil && (is.Status.State != wlbsv1alpha1.HostDraining || is.Status.Traffic.Connections == nil || *is.Status.Traffic.Connections == 0) {
+		if err == nil && (is.Status.State != v1alpha1.HostDraining || is.Status.Traffic.Connections == nil || *is.Status.Traffic.Connections == 0) {
 			err = fmt.Errorf("%s is %s and says nothing of the connections left", h.Name, is.Status.State)
 		}
 		if err == nil {
-			c := meta.FindStatusCondition(is.Status.Conditions, wlbsv1alpha1.ConditionConverged)
+			c := meta.FindStatusCondition(is.Status.Conditions, v1alpha1.ConditionConverged)
 			if c == nil || !strings.Contains(c.Message, " left") || strings.Contains(c.Message, ", 0 connection") {
 				err = fmt.Errorf("condition %+v says nothing of the connections left", c)
 			}
@@ -82,7 +82,7 @@ func TestDrainstop(t *testing.T) {
 	if report.ByHost()[h.Name] == 0 {
 		t.Errorf("no connection was held at %s", h.Name)
 	}
-	h.becomes(t, wlbsv1alpha1.HostStopped)
+	h.becomes(t, v1alpha1.HostStopped)
 	t.Logf("stopped %v after the drain began", time.Since(from).Round(time.Millisecond))
 	r.converged(t, r.Hosts[0], r.Hosts[2])
 	report = stop(t, run)
@@ -103,27 +103,27 @@ func TestDrainTimeout(t *testing.T) {
 	defer func() { _ = stop(t, held) }()
 	lapse(t, time.Second)
 	r.config(r.Hosts[1]).DrainTimeoutSeconds = new(int32(3))
-	r.desired(t, r.Hosts[1], wlbsv1alpha1.HostStateDrained)
-	r.Hosts[1].becomes(t, wlbsv1alpha1.HostDraining)
-	r.Hosts[1].becomes(t, wlbsv1alpha1.HostStopped)
+	r.desired(t, r.Hosts[1], v1alpha1.DesiredStateDrained)
+	r.Hosts[1].becomes(t, v1alpha1.HostDraining)
+	r.Hosts[1].becomes(t, v1alpha1.HostStopped)
 	r.converged(t, r.Hosts[0])
 }
 
 // The reported state is the one acted on after every pair of commands (Q247712), also over a restart of the agent.
 func TestQ247712(t *testing.T) {
-	const started, stopped, drained, suspended = wlbsv1alpha1.HostStateStarted, wlbsv1alpha1.HostStateStopped,
-		wlbsv1alpha1.HostStateDrained, wlbsv1alpha1.HostStateSuspended
-	reported := map[wlbsv1alpha1.HostState]wlbsv1alpha1.HostCondition{
-		started: wlbsv1alpha1.HostConverged, stopped: wlbsv1alpha1.HostStopped,
-		drained:   wlbsv1alpha1.HostStopped, // there is nothing to wait for
-		suspended: wlbsv1alpha1.HostSuspended,
+	const started, stopped, drained, suspended = v1alpha1.DesiredStateStarted, v1alpha1.DesiredStateStopped,
+		v1alpha1.DesiredStateDrained, v1alpha1.DesiredStateSuspended
+	reported := map[v1alpha1.DesiredState]v1alpha1.HostState{
+		started: v1alpha1.HostConverged, stopped: v1alpha1.HostStopped,
+		drained:   v1alpha1.HostStopped, // there is nothing to wait for
+		suspended: v1alpha1.HostSuspended,
 	}
-	r := startRig(t, 2, func(c *wlbsv1alpha1.LoadBalancingCluster) {
-		c.Spec.PortRules[0].Protocol = wlbsv1alpha1.ProtocolBoth
+	r := startRig(t, 2, func(c *v1alpha1.LoadBalancingCluster) {
+		c.Spec.PortRules[0].Protocol = v1alpha1.ProtocolBoth
 	})
 	h := r.Hosts[0] // the default host
 	// Every ordered pair that is allowed: after suspended there is only stopped (resume).
-	commands := []wlbsv1alpha1.HostState{
+	commands := []v1alpha1.DesiredState{
 		stopped, started, drained, started, suspended, stopped,
 		drained, stopped, suspended, stopped, started,
 		drained, suspended, stopped, started,
@@ -157,21 +157,21 @@ func TestQ247712(t *testing.T) {
 func TestSuspendedRefusesCommands(t *testing.T) {
 	r := startRig(t, 2, nil)
 	h := r.Hosts[0]
-	r.desired(t, h, wlbsv1alpha1.HostStateSuspended)
-	h.becomes(t, wlbsv1alpha1.HostSuspended)
-	for i, state := range []wlbsv1alpha1.HostState{wlbsv1alpha1.HostStateDrained, wlbsv1alpha1.HostStateStarted} {
+	r.desired(t, h, v1alpha1.DesiredStateSuspended)
+	h.becomes(t, v1alpha1.HostSuspended)
+	for i, state := range []v1alpha1.DesiredState{v1alpha1.DesiredStateDrained, v1alpha1.DesiredStateStarted} {
 		r.desired(t, h, state)
 		if i == 1 {
 			must(t, h.Kill())
 			must(t, h.Start())
 		}
 		must(t, poll(soon(t, patience), func() error { return h.refuses(t, string(state)+" is refused, for the host is suspended") }))
-		h.becomes(t, wlbsv1alpha1.HostSuspended)
+		h.becomes(t, v1alpha1.HostSuspended)
 	}
-	r.desired(t, h, wlbsv1alpha1.HostStateStopped)
-	h.becomes(t, wlbsv1alpha1.HostStopped)
+	r.desired(t, h, v1alpha1.DesiredStateStopped)
+	h.becomes(t, v1alpha1.HostStopped)
 	must(t, h.refuses(t, ""))
-	r.desired(t, h, wlbsv1alpha1.HostStateStarted)
+	r.desired(t, h, v1alpha1.DesiredStateStarted)
 	r.converged(t, r.Hosts...)
 }
 
@@ -182,7 +182,7 @@ func (h *Host) refuses(t *testing.T, words string) error {
 		return err
 	}
 	for _, c := range is.Status.Conditions {
-		if c.Type == wlbsv1alpha1.ConditionConfigConsistent {
+		if c.Type == v1alpha1.ConditionConfigConsistent {
 			if (c.Status == metav1.ConditionFalse) != (words != "") || !strings.Contains(c.Message, words) {
 				return fmt.Errorf("%s says %s, %q; want %q", h.Name, c.Status, c.Message, words)
 			}
@@ -198,11 +198,11 @@ func TestRuleStates(t *testing.T) {
 	held, err := r.StartLoad(Load{Target: vipPort(HTTPPort), Clients: 60, Hold: true, Interval: 100 * time.Millisecond, Timeout: 10 * time.Second})
 	must(t, err)
 	lapse(t, time.Second)
-	set := func(state wlbsv1alpha1.RuleState) {
-		r.config(r.Hosts[1]).Rules = []wlbsv1alpha1.HostRule{{Name: "http", State: state}}
+	set := func(state v1alpha1.RuleState) {
+		r.config(r.Hosts[1]).Rules = []v1alpha1.HostRule{{Name: "http", State: state}}
 		must(t, r.WriteCluster())
 	}
-	set(wlbsv1alpha1.RuleStateDrained)
+	set(v1alpha1.RuleStateDrained)
 	r.bucketsBecome(t, "http", 30, 0, 30)
 	if got := r.shares(t, Load{Target: vipPort(HTTPPort), Clients: 120}); got["node-b"] != 0 || len(got) != 2 {
 		t.Errorf("drained on node-b: %v", got)
@@ -212,9 +212,9 @@ func TestRuleStates(t *testing.T) {
 	if report.ByHost()["node-b"] == 0 {
 		t.Error("no connection was held at node-b")
 	}
-	set(wlbsv1alpha1.RuleStateEnabled)
+	set(v1alpha1.RuleStateEnabled)
 	r.bucketsBecome(t, "http", 20, 20, 20)
-	set(wlbsv1alpha1.RuleStateDisabled)
+	set(v1alpha1.RuleStateDisabled)
 	r.bucketsBecome(t, "http", 30, 0, 30)
 	if got := r.shares(t, Load{Target: vipPort(HTTPPort), Clients: 120}); got["node-b"] != 0 || len(got) != 2 {
 		t.Errorf("disabled on node-b: %v", got)

@@ -11,18 +11,18 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
 // tableBecomes waits until the host says whether its connection table is full, and returns its report.
-func (h *Host) tableBecomes(t *testing.T, status metav1.ConditionStatus) *wlbsv1alpha1.LoadBalancingHost {
+func (h *Host) tableBecomes(t *testing.T, status metav1.ConditionStatus) *v1alpha1.LoadBalancingHost {
 	t.Helper()
-	var is *wlbsv1alpha1.LoadBalancingHost
+	var is *v1alpha1.LoadBalancingHost
 	must(t, poll(soon(t, 2*patience), func() (err error) {
 		if is, err = h.Query(t.Context()); err != nil {
 			return err
 		}
-		c := meta.FindStatusCondition(is.Status.Conditions, wlbsv1alpha1.ConditionConnectionTableFull)
+		c := meta.FindStatusCondition(is.Status.Conditions, v1alpha1.ConditionConnectionTableFull)
 		if c == nil || c.Status != status {
 			return fmt.Errorf("%s tracks %d connections, %d went untracked, and says %+v; want status %s",
 				h.Name, *is.Status.Traffic.Connections, *is.Status.Traffic.Untracked, c, status)
@@ -36,7 +36,7 @@ func (h *Host) tableBecomes(t *testing.T, status metav1.ConditionStatus) *wlbsv1
 // agent that starts meanwhile knows from its first report how many there are.
 func TestConnectionTableFull(t *testing.T) {
 	const limit, loads = 1024, 6
-	r := startRig(t, 1, func(c *wlbsv1alpha1.LoadBalancingCluster) { c.Spec.Dataplane.MaxConnections = new(int32(limit)) })
+	r := startRig(t, 1, func(c *v1alpha1.LoadBalancingCluster) { c.Spec.Dataplane.MaxConnections = new(int32(limit)) })
 	h := r.Hosts[0]
 	h.tableBecomes(t, metav1.ConditionFalse)
 	var held []*Running
@@ -54,7 +54,7 @@ func TestConnectionTableFull(t *testing.T) {
 	}))
 	must(t, poll(soon(t, patience), func() (err error) {
 		is, err = h.Query(t.Context())
-		c := meta.FindStatusCondition(is.Status.Conditions, wlbsv1alpha1.ConditionConnectionTableFull)
+		c := meta.FindStatusCondition(is.Status.Conditions, v1alpha1.ConditionConnectionTableFull)
 		if want := "at least 100 new connections"; err == nil && !strings.Contains(c.Message, want) {
 			err = fmt.Errorf("message %q, want %q", c.Message, want)
 		}
@@ -81,9 +81,9 @@ func TestConnectionTableFull(t *testing.T) {
 }
 
 // firstReport waits for an agent that was just started to answer at all.
-func (h *Host) firstReport(t *testing.T) *wlbsv1alpha1.LoadBalancingHost {
+func (h *Host) firstReport(t *testing.T) *v1alpha1.LoadBalancingHost {
 	t.Helper()
-	var is *wlbsv1alpha1.LoadBalancingHost
+	var is *v1alpha1.LoadBalancingHost
 	must(t, poll(soon(t, patience), func() (err error) {
 		if is, err = h.Query(t.Context()); err == nil && is.Status.Traffic.Admitted == nil {
 			err = fmt.Errorf("%s has not reported yet", h.Name)

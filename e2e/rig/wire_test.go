@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	wlbsv1alpha1 "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
 const (
@@ -24,7 +24,7 @@ const (
 )
 
 func (r *Rig) clusterMAC() net.HardwareAddr {
-	return wlbsv1alpha1.ClusterMAC(r.Cluster.Spec.Mode, r.vips()[0])
+	return v1alpha1.ClusterMAC(r.Cluster.Spec.Mode, r.vips()[0])
 }
 
 // neverAsSource fails the test if a frame has the cluster MAC as source, or a source that is not its port's host's, or if
@@ -78,7 +78,7 @@ func TestHeartbeatsOnTheWire(t *testing.T) {
 			t.Errorf("heartbeat of %d bytes to %s, want %d to %s", f.Length, f.Destination(), heartbeatLength, r.clusterMAC())
 		}
 	}
-	var defaults wlbsv1alpha1.Heartbeat
+	var defaults v1alpha1.Heartbeat
 	least := int(listen/defaults.Period()) / 2
 	for _, h := range r.Hosts {
 		if sent[h.Port] < least {
@@ -115,7 +115,7 @@ func (r *Rig) identified(t *testing.T, frames []Frame, hosts ...*Host) {
 	}
 	vip := netip.MustParseAddr(r.Cluster.Spec.VirtualIPs[0])
 	destination := r.clusterMAC()
-	if r.Cluster.Spec.Mode == wlbsv1alpha1.ModeUnicast {
+	if r.Cluster.Spec.Mode == v1alpha1.ModeUnicast {
 		destination = net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 	}
 	for _, h := range hosts {
@@ -206,9 +206,9 @@ func TestClientsAreSpread(t *testing.T) {
 
 // All modes spread clients, and in none does the switch learn the cluster MAC.
 func TestModes(t *testing.T) {
-	for _, mode := range []wlbsv1alpha1.Mode{wlbsv1alpha1.ModeUnicast, wlbsv1alpha1.ModeMulticast, wlbsv1alpha1.ModeIGMPMulticast} {
+	for _, mode := range []v1alpha1.Mode{v1alpha1.ModeUnicast, v1alpha1.ModeMulticast, v1alpha1.ModeIGMPMulticast} {
 		t.Run(string(mode), func(t *testing.T) {
-			r := startRig(t, 2, func(c *wlbsv1alpha1.LoadBalancingCluster) { c.Spec.Mode = mode })
+			r := startRig(t, 2, func(c *v1alpha1.LoadBalancingCluster) { c.Spec.Mode = mode })
 			c, err := r.StartCapture()
 			must(t, err)
 			report, err := r.Do(Load{Target: netip.AddrPortFrom(VIP, HTTPPort), Clients: 60, Connections: 1, Timeout: 5 * time.Second})
@@ -232,7 +232,7 @@ func TestModes(t *testing.T) {
 
 // With affinity None the connections of one client are spread, too.
 func TestAffinityNoneSpreadsOneClient(t *testing.T) {
-	r := startRig(t, 3, func(c *wlbsv1alpha1.LoadBalancingCluster) { c.Spec.PortRules[0].Affinity = wlbsv1alpha1.AffinityNone })
+	r := startRig(t, 3, func(c *v1alpha1.LoadBalancingCluster) { c.Spec.PortRules[0].Affinity = v1alpha1.AffinityNone })
 	report, err := r.Do(Load{Target: netip.AddrPortFrom(VIP, HTTPPort), Clients: 1, Connections: 90, Interval: 10 * time.Millisecond, Timeout: 5 * time.Second})
 	must(t, err)
 	none(t, report.Failed(), len(report.Attempts))

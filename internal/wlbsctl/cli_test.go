@@ -154,11 +154,11 @@ func TestQueryExitCodes(t *testing.T) {
 	f.setHost(1, func(h *v1alpha1.LoadBalancingHost) { h.Status.State = v1alpha1.HostConverging })
 	f.want(ExitNotConverged, "query", "health")
 	f.setHost(1, func(h *v1alpha1.LoadBalancingHost) {
-		h.Spec.DesiredState, h.Status.State = v1alpha1.HostStateStopped, v1alpha1.HostStopped
+		h.Spec.DesiredState, h.Status.State = v1alpha1.DesiredStateStopped, v1alpha1.HostStopped
 	})
 	f.want(ExitOK, "query", "health:1") // as it should be
 	f.setHost(1, func(h *v1alpha1.LoadBalancingHost) {
-		h.Spec.DesiredState, h.Status.State = v1alpha1.HostStateStarted, v1alpha1.HostConverged
+		h.Spec.DesiredState, h.Status.State = v1alpha1.DesiredStateStarted, v1alpha1.HostConverged
 		h.Status.RenewTime = &metav1.MicroTime{Time: time.Now().Add(-time.Hour)}
 	})
 	stdout, _ = f.want(ExitNotConverged, "query", "health:1")
@@ -175,7 +175,7 @@ func TestQueryBelievesPeersOfACrashedHost(t *testing.T) {
 	host.Status.State, host.Status.LeaseSeconds = v1alpha1.HostConverged, new(int32(90))
 	host.Status.RenewTime = &metav1.MicroTime{Time: reported}
 	for name, tc := range map[string]struct {
-		state        v1alpha1.HostCondition
+		state        v1alpha1.HostState
 		lastReport   time.Time
 		wantAsWished bool
 	}{
@@ -291,9 +291,9 @@ func TestWait(t *testing.T) {
 		code, _, stderr := f.run("drainstop", "waiting:1", "--wait", "--timeout", "1m")
 		done <- exit{code, stderr}
 	}()
-	f.eventually(func() bool { return f.desired(1) == v1alpha1.HostStateDrained })
+	f.eventually(func() bool { return f.desired(1) == v1alpha1.DesiredStateDrained })
 	f.setHost(1, func(h *v1alpha1.LoadBalancingHost) {
-		h.Spec.DesiredState, h.Status.State = v1alpha1.HostStateDrained, v1alpha1.HostDraining
+		h.Spec.DesiredState, h.Status.State = v1alpha1.DesiredStateDrained, v1alpha1.HostDraining
 	})
 	select {
 	case e := <-done:

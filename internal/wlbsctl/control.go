@@ -20,7 +20,7 @@ type result struct {
 	HostID  int32  `json:"hostID"`
 	Command string `json:"command"`
 	// DesiredState is the state the host is to be in after the command.
-	DesiredState v1alpha1.HostState `json:"desiredState"`
+	DesiredState v1alpha1.DesiredState `json:"desiredState"`
 	// Rules are those the command changed, with their state after it.
 	Rules map[string]v1alpha1.RuleState `json:"rules,omitempty"`
 	// Message says it in the words of WLBS.
@@ -153,11 +153,11 @@ func answerVerb(v verb, drainTimeout time.Duration) answer {
 			r.code = ExitRefused
 			return nil, r, nil
 		}
-		if why := words.Maintenance(s.host); why != "" && o.state == v1alpha1.HostStateStarted {
+		if why := words.Maintenance(s.host); why != "" && o.state == v1alpha1.DesiredStateStarted {
 			r.Message += "; the host stays " + why
 		}
 		c := &change{node: s.host.Spec.NodeName, state: o.state}
-		if v == verbDrainstop && o.state == v1alpha1.HostStateDrained && drainTimeout > 0 {
+		if v == verbDrainstop && o.state == v1alpha1.DesiredStateDrained && drainTimeout > 0 {
 			seconds := int32((drainTimeout + time.Second - 1) / time.Second)
 			c.drainTimeoutSeconds = &seconds
 			r.Message += fmt.Sprintf(", what is connected after %d s is cut", seconds)
@@ -168,7 +168,7 @@ func answerVerb(v verb, drainTimeout time.Duration) answer {
 
 // drainOver reports whether a host's drain has ended, by what the host reported of the present command.
 func drainOver(host *v1alpha1.LoadBalancingHost) bool {
-	return host.Spec.EffectiveDesiredState() == v1alpha1.HostStateDrained && acted(host) &&
+	return host.Spec.EffectiveDesiredState() == v1alpha1.DesiredStateDrained && acted(host) &&
 		host.Status.State == v1alpha1.HostStopped
 }
 
@@ -182,10 +182,10 @@ func answerRule(v *ruleVerb, p *portSpec) answer {
 		entry := cluster.Spec.HostConfigOf(s.host.Spec.NodeName)
 		r := result{Command: v.name, DesiredState: entry.EffectiveDesiredState(), Message: v.words(p, rules)}
 		switch {
-		case r.DesiredState == v1alpha1.HostStateSuspended:
+		case r.DesiredState == v1alpha1.DesiredStateSuspended:
 			r.Message, r.Refused, r.code = wordsRefused, true, ExitRefused
 			return nil, r, nil
-		case r.DesiredState == v1alpha1.HostStateStopped || r.DesiredState == v1alpha1.HostStateDrained && drainOver(s.host):
+		case r.DesiredState == v1alpha1.DesiredStateStopped || r.DesiredState == v1alpha1.DesiredStateDrained && drainOver(s.host):
 			r.Message, r.Refused, r.code = "command refused: the host is stopped, so its rules handle no traffic (WLBS event 26)", true, ExitHostStopped
 			return nil, r, nil
 		}

@@ -49,7 +49,7 @@ func TestQ247712OnServer(t *testing.T) {
 
 func reset(f *fixture) {
 	f.t.Helper()
-	if f.desired(1) == v1alpha1.HostStateSuspended {
+	if f.desired(1) == v1alpha1.DesiredStateSuspended {
 		f.want(ExitOK, "resume", f.name+":1")
 	}
 	f.want(ExitOK, "start", f.name+":1")
@@ -71,7 +71,7 @@ func TestCommandsOfTwoPeopleAtOnce(t *testing.T) {
 	}
 	wg.Wait()
 	for id := 1; id <= hosts; id++ {
-		if state := f.desired(id); state != v1alpha1.HostStateStopped {
+		if state := f.desired(id); state != v1alpha1.DesiredStateStopped {
 			t.Errorf("host %d is to be %s, want Stopped: another command overwrote it", id, state)
 		}
 	}
@@ -88,7 +88,7 @@ func TestCommandsKeepWhatOthersSet(t *testing.T) {
 
 	entry := f.cluster().Spec.HostConfigOf("shared-1")
 	want := v1alpha1.HostConfig{
-		NodeName: "shared-1", HostID: new(int32(1)), DesiredState: v1alpha1.HostStateDrained, DrainTimeoutSeconds: new(int32(90)),
+		NodeName: "shared-1", HostID: new(int32(1)), DesiredState: v1alpha1.DesiredStateDrained, DrainTimeoutSeconds: new(int32(90)),
 		Rules: []v1alpha1.HostRule{{Name: "http", LoadWeight: new(int32(30)), State: v1alpha1.RuleStateDrained}},
 	}
 	if !equal(entry, want) {
@@ -112,7 +112,7 @@ func TestCommandsKeepWhatOthersSet(t *testing.T) {
 	if !equal(entry, want) {
 		t.Errorf("entry of shared-1 is %s, want %s", asJSON(entry), asJSON(want))
 	}
-	if f.desired(2) != v1alpha1.HostStateStopped {
+	if f.desired(2) != v1alpha1.DesiredStateStopped {
 		t.Error("host 2 was started by a command about host 1")
 	}
 }
@@ -121,7 +121,7 @@ func TestStartOverridesAManifestThatSaysStopped(t *testing.T) {
 	f := newFixture(t, "manifest", "10.80.3.100", 1)
 	f.apply("gitops", `[{"nodeName":"manifest-1","desiredState":"Drained","drainTimeoutSeconds":60}]`)
 	f.want(ExitOK, "start", "manifest:1")
-	if entry := f.cluster().Spec.HostConfigOf("manifest-1"); entry.DesiredState != v1alpha1.HostStateStarted || entry.DrainTimeoutSeconds != nil {
+	if entry := f.cluster().Spec.HostConfigOf("manifest-1"); entry.DesiredState != v1alpha1.DesiredStateStarted || entry.DrainTimeoutSeconds != nil {
 		t.Errorf("entry is %s, want Started and no timeout", asJSON(entry))
 	}
 	f.apply("gitops", `[{"nodeName":"manifest-1"}]`) // gives the field up
@@ -140,17 +140,17 @@ func TestSuspendedHostRefuses(t *testing.T) {
 		if !strings.Contains(stderr, wordsRefused) {
 			t.Errorf("%v: stderr %q does not say why", args, stderr)
 		}
-		if f.desired(1) != v1alpha1.HostStateSuspended {
+		if f.desired(1) != v1alpha1.DesiredStateSuspended {
 			t.Fatalf("%v changed a suspended host", args)
 		}
 	}
 	// The others of a cluster do as they are told.
 	f.want(ExitRefused, "stop", "refusal")
-	if f.desired(1) != v1alpha1.HostStateSuspended || f.desired(2) != v1alpha1.HostStateStopped {
+	if f.desired(1) != v1alpha1.DesiredStateSuspended || f.desired(2) != v1alpha1.DesiredStateStopped {
 		t.Errorf("hosts are to be %s and %s, want Suspended and Stopped", f.desired(1), f.desired(2))
 	}
 	f.want(ExitOK, "resume", "refusal:1")
-	if f.desired(1) != v1alpha1.HostStateStopped {
+	if f.desired(1) != v1alpha1.DesiredStateStopped {
 		t.Errorf("after resume host 1 is to be %s, want Stopped", f.desired(1))
 	}
 }
@@ -215,7 +215,7 @@ func ownedBy(t *testing.T, c *v1alpha1.LoadBalancingCluster, manager string) str
 func TestStartOfAHostInMaintenance(t *testing.T) {
 	f := newFixture(t, "maintained", "10.80.21.100", 1)
 	f.setHost(1, func(h *v1alpha1.LoadBalancingHost) {
-		h.Spec.DesiredState = v1alpha1.HostStateDrained
+		h.Spec.DesiredState = v1alpha1.DesiredStateDrained
 		h.Spec.Maintenance = &v1alpha1.HostMaintenance{Reason: v1alpha1.MaintenanceNodeExcluded}
 		h.Status.State = v1alpha1.HostStopped
 	})

@@ -48,7 +48,7 @@ func TestPluginOfTheRealKubectl(t *testing.T) {
 	if code, stdout, stderr := kubectl("wlbs", "stop", "plugin:2"); code != ExitOK || stdout != "Host 2 (plugin-2) of plugin: cluster mode stopped.\n" {
 		t.Errorf("stop: exit code %d, %q, %q", code, stdout, stderr)
 	}
-	if f.desired(2) != v1alpha1.HostStateStopped {
+	if f.desired(2) != v1alpha1.DesiredStateStopped {
 		t.Errorf("host 2 is to be %s", f.desired(2))
 	}
 	if code, _, stderr := kubectl("wlbs", "drain", "80", "plugin:2"); code != ExitHostStopped {

@@ -14,7 +14,7 @@ import (
 // change is what a command wants of one node's entry in spec.hosts. Unset fields stay as they are.
 type change struct {
 	node  string
-	state v1alpha1.HostState
+	state v1alpha1.DesiredState
 	// drainTimeoutSeconds goes with state Drained only.
 	drainTimeoutSeconds *int32
 	rules               map[string]v1alpha1.RuleState
@@ -98,10 +98,10 @@ func (p *patch) add(c *change) {
 	if c.state != "" {
 		entry := p.entry(c.node)
 		entry.DesiredState = c.state
-		if c.state == v1alpha1.HostStateStarted && !p.own.others.Has(desiredStatePath(c.node)) {
+		if c.state == v1alpha1.DesiredStateStarted && !p.own.others.Has(desiredStatePath(c.node)) {
 			entry.DesiredState = ""
 		}
-		if c.state != v1alpha1.HostStateDrained {
+		if c.state != v1alpha1.DesiredStateDrained {
 			entry.DrainTimeoutSeconds = nil
 		}
 		if c.drainTimeoutSeconds != nil {
@@ -124,7 +124,7 @@ func (p *patch) takeOver(changes []change) bool {
 	for i := range changes {
 		c := &changes[i]
 		entry := p.cluster.Spec.HostConfigOf(c.node)
-		leaves := c.state != "" && c.state != v1alpha1.HostStateDrained
+		leaves := c.state != "" && c.state != v1alpha1.DesiredStateDrained
 		if leaves && entry.DrainTimeoutSeconds != nil && p.own.others.Has(drainTimeoutPath(c.node)) {
 			other := *entry.DrainTimeoutSeconds - 1
 			if other < 1 {

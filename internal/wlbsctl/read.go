@@ -141,11 +141,11 @@ func asDesired(s selected, now time.Time) bool {
 	}
 	state := s.host.Status.State
 	switch s.host.Spec.EffectiveDesiredState() {
-	case v1alpha1.HostStateStopped:
+	case v1alpha1.DesiredStateStopped:
 		return state == v1alpha1.HostStopped
-	case v1alpha1.HostStateSuspended:
+	case v1alpha1.DesiredStateSuspended:
 		return state == v1alpha1.HostSuspended
-	case v1alpha1.HostStateDrained:
+	case v1alpha1.DesiredStateDrained:
 		return state == v1alpha1.HostDraining || state == v1alpha1.HostStopped
 	default:
 		return state == v1alpha1.HostConverged

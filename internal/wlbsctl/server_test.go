@@ -92,7 +92,7 @@ func (f *fixture) cluster() *v1alpha1.LoadBalancingCluster {
 	return c
 }
 
-func (f *fixture) desired(id int) v1alpha1.HostState {
+func (f *fixture) desired(id int) v1alpha1.DesiredState {
 	f.t.Helper()
 	entry := f.cluster().Spec.HostConfigOf(f.node(id))
 	return entry.EffectiveDesiredState()

@@ -12,16 +12,16 @@ import (
 var allVerbs = []verb{verbStart, verbStop, verbDrainstop, verbSuspend, verbResume}
 
 const (
-	started   = v1alpha1.HostStateStarted
-	stopped   = v1alpha1.HostStateStopped
-	drained   = v1alpha1.HostStateDrained
-	suspended = v1alpha1.HostStateSuspended
+	started   = v1alpha1.DesiredStateStarted
+	stopped   = v1alpha1.DesiredStateStopped
+	drained   = v1alpha1.DesiredStateDrained
+	suspended = v1alpha1.DesiredStateSuspended
 )
 
 // Microsoft KB Q247712, all pairs, from a started host. The states are written down here from the documentation of the
 // commands, not computed: start ends a drain, nothing but resume ends a suspension, and resume leaves the host stopped.
 func TestQ247712Pairs(t *testing.T) {
-	want := map[verb]map[verb]v1alpha1.HostState{
+	want := map[verb]map[verb]v1alpha1.DesiredState{
 		verbStart:     {verbStart: started, verbStop: stopped, verbDrainstop: drained, verbSuspend: suspended, verbResume: started},
 		verbStop:      {verbStart: started, verbStop: stopped, verbDrainstop: stopped, verbSuspend: suspended, verbResume: stopped},
 		verbDrainstop: {verbStart: started, verbStop: stopped, verbDrainstop: drained, verbSuspend: suspended, verbResume: drained},
@@ -41,7 +41,7 @@ func TestQ247712Pairs(t *testing.T) {
 // Microsoft KB Q247712: WLBS printed "draining stopped" for "suspended" and the like. Here the words of an outcome must
 // name the state it leads to, whatever the state before.
 func TestQ247712WordsNameTheState(t *testing.T) {
-	names := map[v1alpha1.HostState][]string{
+	names := map[v1alpha1.DesiredState][]string{
 		started:   {wordsStarted, wordsAlreadyStarted},
 		stopped:   {wordsStopped, wordsAlreadyStopped, wordsResumed},
 		drained:   {wordsDraining, wordsAlreadyDraining},
@@ -73,7 +73,7 @@ func TestQ247712WordsNameTheState(t *testing.T) {
 
 func TestTransitionWords(t *testing.T) {
 	for name, test := range map[string]struct {
-		before v1alpha1.HostState
+		before v1alpha1.DesiredState
 		over   bool
 		verb   verb
 		want   string

@@ -27,9 +27,9 @@ func reachedState(s selected) bool {
 		return false
 	}
 	switch s.host.Spec.EffectiveDesiredState() {
-	case v1alpha1.HostStateStarted:
+	case v1alpha1.DesiredStateStarted:
 		return s.host.Status.State == v1alpha1.HostConverged
-	case v1alpha1.HostStateSuspended:
+	case v1alpha1.DesiredStateSuspended:
 		return s.host.Status.State == v1alpha1.HostSuspended
 	default:
 		return s.host.Status.State == v1alpha1.HostStopped

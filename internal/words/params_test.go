@@ -24,7 +24,7 @@ func TestWriteParams(t *testing.T) {
 	}}
 	cluster.Name, cluster.Generation = "web", 3
 	host := &v1alpha1.LoadBalancingHost{
-		Spec: v1alpha1.LoadBalancingHostSpec{ClusterName: "web", NodeName: "node-b", HostID: 2, DesiredState: v1alpha1.HostStateDrained, Rules: []v1alpha1.HostRule{
+		Spec: v1alpha1.LoadBalancingHostSpec{ClusterName: "web", NodeName: "node-b", HostID: 2, DesiredState: v1alpha1.DesiredStateDrained, Rules: []v1alpha1.HostRule{
 			{Name: "http", LoadWeight: new(int32(30)), State: v1alpha1.RuleStateDrained}, {Name: "dns6", HandlingPriority: new(int32(7))},
 		}},
 		Status: v1alpha1.LoadBalancingHostStatus{
@@ -51,7 +51,7 @@ AliveMsgPeriod            = 200
 AliveMsgTolerance         = 5
 MaxConnectionDescriptors  = 262144
 ClusterModeOnStart        = DRAINED
-HostState                 = DRAINING
+DesiredState                 = DRAINING
 VirtualIPAddresses        = 172.18.0.100,fd00:172:18::100
 Mode                      = IGMPMulticast
 Interface                 = eth0
@@ -86,7 +86,7 @@ func TestWriteParamsOfAnEmptyHost(t *testing.T) {
 	if err := WriteParams(&b, &v1alpha1.LoadBalancingCluster{}, &v1alpha1.LoadBalancingHost{}); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"HostState                 = UNKNOWN\n", "Interface                 = NONE\n", "GenerationInForce         = NONE\n"} {
+	for _, want := range []string{"DesiredState                 = UNKNOWN\n", "Interface                 = NONE\n", "GenerationInForce         = NONE\n"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q lacks %q", b.String(), want)
 		}

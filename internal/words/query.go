@@ -82,7 +82,7 @@ func listWords(host *v1alpha1.LoadBalancingHost) string {
 	case v1alpha1.HostDraining:
 		return "draining" + part
 	case v1alpha1.HostStopped:
-		if host.Spec.EffectiveDesiredState() == v1alpha1.HostStateDrained {
+		if host.Spec.EffectiveDesiredState() == v1alpha1.DesiredStateDrained {
 			return "is drained and stopped, and serves nothing; it lists the following host(s)"
 		}
 		return "is stopped and serves nothing; it lists the following host(s)"

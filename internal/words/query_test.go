@@ -41,7 +41,7 @@ func TestWriteQueryUsesPublishedWords(t *testing.T) {
 
 // Microsoft KB Q228942: whatever its state, and even when it never reported, a host lists at least itself.
 func TestQ228942bHostListsItself(t *testing.T) {
-	for _, state := range []v1alpha1.HostCondition{
+	for _, state := range []v1alpha1.HostState{
 		"", v1alpha1.HostConverging, v1alpha1.HostConverged, v1alpha1.HostDraining, v1alpha1.HostStopped,
 		v1alpha1.HostSuspended, v1alpha1.HostExcluded, v1alpha1.HostDisconnected, v1alpha1.HostUnknown,
 	} {
@@ -87,7 +87,7 @@ func TestWriteState(t *testing.T) {
 		},
 		"drained": {
 			host(func(h *v1alpha1.LoadBalancingHost) {
-				h.Spec.DesiredState, h.Status.State = v1alpha1.HostStateDrained, v1alpha1.HostStopped
+				h.Spec.DesiredState, h.Status.State = v1alpha1.DesiredStateDrained, v1alpha1.HostStopped
 			}),
 			"Host 2 is drained and stopped, and serves nothing; it lists the following host(s):\n1,2\n",
 		},
@@ -132,7 +132,7 @@ func TestWriteStateSaysWhyAHostIsDrained(t *testing.T) {
 		v1alpha1.MaintenanceNodeNotSelected: "NodeNotSelected since 2026-03-04T05:06:07Z, which spec.nodeSelector",
 	} {
 		host := &v1alpha1.LoadBalancingHost{Spec: v1alpha1.LoadBalancingHostSpec{
-			HostID: 2, NodeName: "node-b", DesiredState: v1alpha1.HostStateDrained,
+			HostID: 2, NodeName: "node-b", DesiredState: v1alpha1.DesiredStateDrained,
 			Maintenance: &v1alpha1.HostMaintenance{Reason: reason, Since: &since},
 		}}
 		host.Status.State = v1alpha1.HostDraining

@@ -44,7 +44,7 @@ func Members(host *v1alpha1.LoadBalancingHost) []int32 {
 	return ids
 }
 
-func stateWords(state v1alpha1.HostCondition, isDefault bool) string {
+func stateWords(state v1alpha1.HostState, isDefault bool) string {
 	if state == v1alpha1.HostConverged && isDefault {
 		return "Converged as DEFAULT"
 	}

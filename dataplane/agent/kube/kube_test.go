@@ -95,11 +95,11 @@ func TestSourceDeliversChangesOfEitherObject(t *testing.T) {
 	}
 	await("the cluster's change", func(d agent.Desired) bool { return d.Cluster.Spec.Interface == "eth7" })
 
-	host.Spec.DesiredState = v1alpha1.HostStateStopped
+	host.Spec.DesiredState = v1alpha1.DesiredStateStopped
 	if err := c.Update(ctx, host); err != nil {
 		t.Fatal(err)
 	}
-	await("the host's change", func(d agent.Desired) bool { return d.Host.Spec.DesiredState == v1alpha1.HostStateStopped })
+	await("the host's change", func(d agent.Desired) bool { return d.Host.Spec.DesiredState == v1alpha1.DesiredStateStopped })
 
 	if err := c.Delete(ctx, host); err != nil {
 		t.Fatal(err)
@@ -197,7 +197,7 @@ func TestSinkRewritesWhatTheManagerOverwrote(t *testing.T) {
 	go func() { done <- sink.Run(ctx) }()
 	go func() { done <- source.Run(ctx, func(agent.Desired) {}) }()
 	sink.Report(&v1alpha1.LoadBalancingHostStatus{State: v1alpha1.HostConverged, Members: []int32{1}})
-	await := func(state v1alpha1.HostCondition) {
+	await := func(state v1alpha1.HostState) {
 		t.Helper()
 		for end := time.Now().Add(patient); time.Now().Before(end); time.Sleep(poll) {
 			if err := c.Get(t.Context(), client.ObjectKeyFromObject(host), host); err != nil {

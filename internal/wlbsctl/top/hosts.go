@@ -153,7 +153,7 @@ func (s *State) remarks(c *v1alpha1.LoadBalancingCluster, h *v1alpha1.LoadBalanc
 			}
 		}
 	}
-	if desired := h.Spec.EffectiveDesiredState(); desired == v1alpha1.HostStateDrained && h.Status.State == v1alpha1.HostStopped {
+	if desired := h.Spec.EffectiveDesiredState(); desired == v1alpha1.DesiredStateDrained && h.Status.State == v1alpha1.HostStopped {
 		out = append(out, styled(Dim, "drained"))
 	}
 	var off []string

@@ -110,7 +110,7 @@ func troubled() *State {
 			h.Status.Buckets[0].Map = both.String() // what host 2 has too
 		}),
 		host("web", 4, func(h *v1alpha1.LoadBalancingHost) {
-			h.Spec.DesiredState, h.Status.State, h.Status.Members = v1alpha1.HostStateDrained, v1alpha1.HostStopped, []int32{4}
+			h.Spec.DesiredState, h.Status.State, h.Status.Members = v1alpha1.DesiredStateDrained, v1alpha1.HostStopped, []int32{4}
 		}),
 		host("web", 5, func(h *v1alpha1.LoadBalancingHost) {
 			h.Status.State = v1alpha1.HostUnknown
@@ -211,7 +211,7 @@ func TestScrollReachesTheLastLine(t *testing.T) {
 }
 
 func TestOwners(t *testing.T) {
-	with := func(id int, state v1alpha1.HostCondition, epoch int64, m bucket.Map) *v1alpha1.LoadBalancingHost {
+	with := func(id int, state v1alpha1.HostState, epoch int64, m bucket.Map) *v1alpha1.LoadBalancingHost {
 		h := host("web", id)
 		h.Status.State, h.Status.Epoch = state, &epoch
 		h.Status.Buckets = []v1alpha1.RuleBuckets{{Rule: "http", Map: m.String()}}
