@@ -230,8 +230,11 @@ static __always_inline bool parse_v4(const struct frame *f, struct transport *t)
 		return false;
 	t->offset = ip->ihl * 4;
 	length = bpf_ntohs(ip->tot_len);
-	if (length == 0 && is_big(f))
+	if (length == 0) {
+		if (!is_big(f))
+			return false;
 		length = 0xffff;
+	}
 	if (ip->version != 4 || t->offset < sizeof(*ip) || length < t->offset || is_truncated(f, length))
 		return false;
 	t->length = length - t->offset;
