@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/hack/lab"
 )
 
 // Bounds that hold on two cores which everything shares; what a test measured is in its log.
@@ -38,12 +39,12 @@ type vipCluster struct {
 }
 
 // usedVIPs counts the virtual IPs that tests of this run have used. None is used twice, so that no neighbour table holds
-// an address of an earlier test. The first ten are the demo's.
+// an address of an earlier test.
 var usedVIPs atomic.Int32
 
 func (e *environment) nextVIP(t *testing.T) netip.Addr {
 	t.Helper()
-	vip, err := e.network.VirtualIP(int(usedVIPs.Add(1)) + 9)
+	vip, err := e.network.VirtualIP(lab.FirstTestVirtualIP + int(usedVIPs.Add(1)) - 1)
 	must(t, err)
 	return vip
 }

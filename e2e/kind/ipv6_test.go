@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/hack/lab"
 )
 
 var usedVIP6s atomic.Int32
@@ -19,7 +20,7 @@ func (e *environment) nextVIP6(t *testing.T) netip.Addr {
 	if !e.network.Subnet6.IsValid() {
 		skip(t, "the nodes' network has no IPv6")
 	}
-	vip, err := e.network.VirtualIP6(int(usedVIP6s.Add(1)) + 9)
+	vip, err := e.network.VirtualIP6(lab.FirstTestVirtualIP + int(usedVIP6s.Add(1)) - 1)
 	must(t, err)
 	return vip
 }

@@ -37,10 +37,20 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	ctrllog.SetLogger(logr.Discard()) // the client's; errors are returned as well
+	os.Exit(run(m))
+}
+
+// run is the tests with what has to be as it was when they are over.
+func run(m *testing.M) int {
+	before, err := findBystanders()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "clusters before the tests:", err)
+		return 1
+	}
 	code := m.Run()
-	if err := removeWorkloads(); err != nil {
+	if err := errors.Join(removeWorkloads(), awaitBystanders(before)); err != nil {
 		fmt.Fprintln(os.Stderr, "clean-up:", err)
 		code = 1
 	}
-	os.Exit(code)
+	return code
 }

@@ -137,7 +137,7 @@ func report(ctx context.Context, l *lab.Lab) error {
 	if err != nil {
 		return err
 	}
-	vip, err := network.VirtualIP(0)
+	vip, err := network.VirtualIP(lab.DemoVirtualIP)
 	if err != nil {
 		return err
 	}

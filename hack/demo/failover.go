@@ -55,7 +55,7 @@ func (d demo) failOver(ctx context.Context) (err error) {
 		return err
 	}
 	members := fmt.Sprintf("--for=jsonpath={.status.hostCounts.converged}=%d", len(d.workers))
-	return d.kubectl(ctx, nil, "wait", members, "lbc/web", "--timeout=2m")
+	return d.kubectl(ctx, nil, "wait", members, "lbc/"+clusterName, "--timeout=2m")
 }
 
 // victim is the last worker on which the manager does not run, for the manager is who tells kubectl of the others.

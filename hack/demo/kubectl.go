@@ -24,7 +24,7 @@ func (d demo) apply(ctx context.Context) error {
 		return err
 	}
 	var objects bytes.Buffer
-	if err := t.Execute(&objects, map[string]any{"VIP": d.vip}); err != nil {
+	if err := t.Execute(&objects, map[string]any{"Name": clusterName, "VIP": d.vip}); err != nil {
 		return err
 	}
 	d.say("a LoadBalancingCluster with the virtual IP %s, and a web server on every worker", d.vip)
@@ -33,7 +33,7 @@ func (d demo) apply(ctx context.Context) error {
 
 // waitForConvergence returns when all workers serve the virtual IP.
 func (d demo) waitForConvergence(ctx context.Context, timeout time.Duration) error {
-	d.say("kubectl wait --for=condition=Converged lbc/web")
+	d.say("kubectl wait --for=condition=Converged lbc/%s", clusterName)
 	start := time.Now()
 	limit := "--timeout=" + timeout.String()
 	if err := d.kubectl(ctx, nil, "rollout", "status", "daemonset/whoami", limit); err != nil {
@@ -41,7 +41,7 @@ func (d demo) waitForConvergence(ctx context.Context, timeout time.Duration) err
 	}
 	members := fmt.Sprintf("--for=jsonpath={.status.hostCounts.converged}=%d", len(d.workers))
 	for _, condition := range []string{members, "--for=condition=Converged"} {
-		if err := d.kubectl(ctx, nil, "wait", condition, "lbc/web", limit); err != nil {
+		if err := d.kubectl(ctx, nil, "wait", condition, "lbc/"+clusterName, limit); err != nil {
 			return fmt.Errorf("the cluster does not converge: %w", err)
 		}
 	}

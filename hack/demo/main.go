@@ -22,6 +22,9 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/hack/lab"
 )
 
+// clusterName is the LoadBalancingCluster's name. Neither a sample nor a test has it, so that all can be there at once.
+const clusterName = "demo"
+
 // options is what the command line says.
 type options struct {
 	connections int
@@ -53,7 +56,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	vip, err := network.VirtualIP(0)
+	vip, err := network.VirtualIP(lab.DemoVirtualIP)
 	if err != nil {
 		return err
 	}
@@ -104,7 +107,7 @@ func (d demo) suggest() error {
 	for _, try := range []struct{ command, what string }{
 		{"bin/kubectl-wlbs top", "who is a member, who owns which of the 60 buckets"},
 		{"kubectl get lbc,lbh", "the same, for scripts"},
-		{"bin/kubectl-wlbs query web", "in the words of wlbs.exe"},
+		{"bin/kubectl-wlbs query " + clusterName, "in the words of wlbs.exe"},
 		{"bin/kubectl-wlbs drainstop " + victim, "take a node out and let its connections end; start brings it back"},
 		{d.Engine + " pause " + victim, "a node hangs: the others take its share; unpause gives it back"},
 		{fmt.Sprintf("curl -s http://%s/", d.vip), "each connection finds its node"},

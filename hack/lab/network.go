@@ -120,6 +120,13 @@ func (l *Lab) Address(ctx context.Context, node string) (netip.Addr, error) {
 	return netip.Addr{}, fmt.Errorf("node %s has no IPv4 address", node)
 }
 
+// Who uses which virtual IPs, so that the demo and the tests can be there at once. Those between are for people who try
+// things by hand.
+const (
+	DemoVirtualIP      = 0
+	FirstTestVirtualIP = 10
+)
+
 // VirtualIP is the n-th address, of 0..99, that tests and the demo may use as a
 // virtual IP: 100+n in a /24 at the end of the nodes' subnet, where engines, which
 // hand out addresses from below, do not come. It is the last one for the cluster
