@@ -16,6 +16,7 @@ import (
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/filter"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/plan"
 )
 
 const (
@@ -46,7 +47,7 @@ type Config struct {
 	// and may take all of it. Nil means a restart if there is a RestartHold, else a removal.
 	Ending func(context.Context) (Ending, string)
 	// Refuse says why a config must not follow the one before; nil accepts all that can be used. What is refused changes nothing.
-	Refuse func(before, after Desired) error
+	Refuse func(before, after plan.Config) error
 	// Log takes what an operator should know.
 	Log *slog.Logger
 }
@@ -56,7 +57,7 @@ func Run(ctx context.Context, config Config) error {
 	if err := raisePriority(); err != nil {
 		config.Log.Warn("Heartbeats may be late on a busy node; the agent needs CAP_SYS_NICE", "error", err)
 	}
-	a := &agent{Config: config, state: stateFile{dir: config.StateDir}, updates: make(chan Desired, 1)}
+	a := &agent{Config: config, state: stateFile{dir: config.StateDir}, updates: make(chan plan.Config, 1)}
 	// What carries the agent's words ends after the agent: its last ones matter.
 	outer, stopOuter := context.WithCancel(context.WithoutCancel(ctx))
 	inner, stopInner := context.WithCancel(ctx)
@@ -92,13 +93,13 @@ func Run(ctx context.Context, config Config) error {
 type agent struct {
 	Config
 	state   stateFile
-	updates chan Desired // holds the newest only
-	desired Desired
+	updates chan plan.Config // holds the newest only
+	desired plan.Config
 	status  v1alpha1.LoadBalancingHostStatus
 }
 
 // deliver makes d the newest state; one that was not taken yet is forgotten.
-func (a *agent) deliver(d Desired) {
+func (a *agent) deliver(d plan.Config) {
 	for {
 		select {
 		case a.updates <- d:
@@ -119,8 +120,8 @@ func (a *agent) run(ctx context.Context) {
 		a.Log.Error("Last config lost, waiting for the source", "error", err)
 	}
 	if found {
-		a.desired = saved.Desired
-		a.Log.Info("Starting from the last config", "generation", a.desired.generation())
+		a.desired = saved.Config
+		a.Log.Info("Starting from the last config", "generation", a.desired.Generation())
 	} else if !a.awaitUpdate(ctx) {
 		return
 	}
@@ -164,7 +165,7 @@ func (a *agent) pause(ctx context.Context) {
 	}
 }
 
-func (a *agent) refuse(before, after Desired) error {
+func (a *agent) refuse(before, after plan.Config) error {
 	if a.Refuse == nil {
 		return nil
 	}
@@ -173,7 +174,7 @@ func (a *agent) refuse(before, after Desired) error {
 
 // serve is a member of the cluster until the config makes that impossible or ctx ends.
 func (a *agent) serve(ctx context.Context) error {
-	p, err := newPlan(a.desired)
+	p, err := plan.New(a.desired)
 	if err != nil {
 		return err
 	}
@@ -218,7 +219,7 @@ func Cleanup(ctx context.Context, config Config) error {
 	if !found {
 		return filter.Cleanup(config.BPFFSDir)
 	}
-	p, err := newPlan(saved.Desired)
+	p, err := plan.New(saved.Config)
 	if err != nil {
 		return fmt.Errorf("cleanup of cluster %s: %w", config.Cluster, err)
 	}
@@ -226,11 +227,4 @@ func Cleanup(ctx context.Context, config Config) error {
 		return fmt.Errorf("cleanup of cluster %s: %w", config.Cluster, err)
 	}
 	return state.remove()
-}
-
-func (d Desired) generation() int64 {
-	if d.Cluster == nil {
-		return 0
-	}
-	return d.Cluster.Generation
 }

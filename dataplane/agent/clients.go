@@ -12,6 +12,7 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/convergence"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/filter"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/plan"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/sticky"
 )
 
@@ -36,13 +37,13 @@ type clients struct {
 }
 
 // newClients takes over what an agent before this one left in the filter.
-func newClients(p *plan, s convergence.Settings, f *filter.Filter, log *slog.Logger) (*clients, error) {
+func newClients(p *plan.Plan, s convergence.Settings, f *filter.Filter, log *slog.Logger) (*clients, error) {
 	exceptions, err := f.Exceptions()
 	if err != nil {
 		return nil, fmt.Errorf("clients of peers: %w", err)
 	}
 	c := &clients{log: log, filter: f, exchange: sticky.New(sticky.Settings{
-		HostID: p.hostID, ClusterKey: s.ClusterKey, Incarnation: s.Incarnation, ClusterIP: s.ClusterIP, HostIP: s.HostIP,
+		HostID: p.HostID, ClusterKey: s.ClusterKey, Incarnation: s.Incarnation, ClusterIP: s.ClusterIP, HostIP: s.HostIP,
 		Version: uint32(filter.Now() / time.Millisecond), // runs faster than versions are made
 	})}
 	c.exchange.Adopt(exceptions)
@@ -102,8 +103,8 @@ func (c *clients) except() error {
 }
 
 // open takes the buckets that are the host's and returns those that are open to new clients.
-func (c *clients) open(p *plan, d *convergence.Decision) bucket.Table {
-	out := c.gate.Pass(d.Accept, p.stickySlots(), c.synced, filter.Now(), clientsPatience)
+func (c *clients) open(p *plan.Plan, d *convergence.Decision) bucket.Table {
+	out := c.gate.Pass(d.Accept, p.StickySlots(), c.synced, filter.Now(), clientsPatience)
 	c.waiting = out.Waiting
 	if out.Failed {
 		c.failedEpoch = d.Epoch

@@ -6,26 +6,14 @@ import (
 	"context"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/plan"
 )
-
-// Desired is what one node is asked to be: a host of a cluster, or no longer one.
-type Desired struct {
-	// Cluster is the cluster-wide part, equal on all hosts.
-	Cluster *v1alpha1.LoadBalancingCluster `json:"cluster,omitempty"`
-	// Host is this node's part; nil when the node is no host of the cluster.
-	Host *v1alpha1.LoadBalancingHost `json:"host,omitempty"`
-}
-
-// Removed reports whether the node is to leave the cluster and to be left as it was before.
-func (d Desired) Removed() bool {
-	return d.Cluster == nil || d.Host == nil || !d.Host.DeletionTimestamp.IsZero()
-}
 
 // Source tells the agent what the node is to be.
 type Source interface {
 	// Run calls deliver with every new state until ctx ends. It returns an error only
 	// when it can never deliver anything; what may pass is retried and logged.
-	Run(ctx context.Context, deliver func(Desired)) error
+	Run(ctx context.Context, deliver func(plan.Config)) error
 }
 
 // Sink takes the host's status to where people read it.

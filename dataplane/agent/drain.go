@@ -8,6 +8,7 @@ import (
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/convergence"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/plan"
 )
 
 // handshakeLimit is how long a handshake that was under way when the drain began may take. What is half open then is dead, or was
@@ -24,20 +25,20 @@ type drain struct {
 }
 
 // set takes what the plan wants. A drain that is under way, or over, goes on from where it was.
-func (d *drain) set(p *plan, now time.Duration) {
-	wanted := p.desiredState == v1alpha1.DesiredStateDrained
+func (d *drain) set(p *plan.Plan, now time.Duration) {
+	wanted := p.DesiredState == v1alpha1.DesiredStateDrained
 	if wanted != d.wanted {
 		*d = drain{wanted: wanted, since: now}
 	}
-	d.timeout = p.drainTimeout
+	d.timeout = p.DrainTimeout
 }
 
 // desired is the state the host shall have: a drained host whose connections have ended is stopped.
-func (d *drain) desired(p *plan) convergence.AdminStateChanged {
+func (d *drain) desired(p *plan.Plan) convergence.AdminStateChanged {
 	if d.stopped {
 		return convergence.AdminStateChanged{State: convergence.Stopped}
 	}
-	return convergence.AdminStateChanged{State: p.desired()}
+	return convergence.AdminStateChanged{State: p.AdminState()}
 }
 
 // over reports, once, that a drain has come to its end.

@@ -8,10 +8,11 @@ import (
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/convergence"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/plan"
 )
 
 func TestDrainStopsWhenTheLastConnectionEnds(t *testing.T) {
-	drained := &plan{desiredState: v1alpha1.DesiredStateDrained}
+	drained := &plan.Plan{DesiredState: v1alpha1.DesiredStateDrained}
 	var d drain
 	d.set(drained, 10*time.Second)
 	if got := d.desired(drained).State; got != convergence.Drained {
@@ -36,7 +37,7 @@ func TestDrainStopsWhenTheLastConnectionEnds(t *testing.T) {
 	if got := d.desired(drained).State; got != convergence.Stopped {
 		t.Errorf("after the drain: desired %v, want Stopped", got)
 	}
-	started := &plan{desiredState: v1alpha1.DesiredStateStarted}
+	started := &plan.Plan{DesiredState: v1alpha1.DesiredStateStarted}
 	d.set(started, 30*time.Second)
 	if got := d.desired(started).State; got != convergence.Started {
 		t.Errorf("after start: desired %v, want Started", got)
@@ -44,7 +45,7 @@ func TestDrainStopsWhenTheLastConnectionEnds(t *testing.T) {
 }
 
 func TestDrainEndsAtItsTimeout(t *testing.T) {
-	drained := &plan{desiredState: v1alpha1.DesiredStateDrained, drainTimeout: 30 * time.Second}
+	drained := &plan.Plan{DesiredState: v1alpha1.DesiredStateDrained, DrainTimeout: 30 * time.Second}
 	var d drain
 	d.set(drained, 100*time.Second)
 	d.set(drained, 120*time.Second) // another change does not prolong it

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/plan"
 )
 
 // filePollInterval is how soon a change of the cluster file is noticed.
@@ -33,7 +34,7 @@ type FileSource struct {
 }
 
 // Run implements Source.
-func (s *FileSource) Run(ctx context.Context, deliver func(Desired)) error {
+func (s *FileSource) Run(ctx context.Context, deliver func(plan.Config)) error {
 	ticker := time.NewTicker(filePollInterval)
 	defer ticker.Stop()
 	var last []byte
@@ -67,26 +68,26 @@ func (s *FileSource) Run(ctx context.Context, deliver func(Desired)) error {
 	}
 }
 
-func parseClusterFile(content []byte, node string, generation int64) (Desired, error) {
+func parseClusterFile(content []byte, node string, generation int64) (plan.Config, error) {
 	cluster := &v1alpha1.LoadBalancingCluster{}
 	if err := unmarshalStrict(content, cluster); err != nil {
-		return Desired{}, err
+		return plan.Config{}, err
 	}
 	if cluster.APIVersion != v1alpha1.GroupVersion.String() || cluster.Kind != "LoadBalancingCluster" {
-		return Desired{}, fmt.Errorf("is %s %s, want %s LoadBalancingCluster", cluster.APIVersion, cluster.Kind, v1alpha1.GroupVersion)
+		return plan.Config{}, fmt.Errorf("is %s %s, want %s LoadBalancingCluster", cluster.APIVersion, cluster.Kind, v1alpha1.GroupVersion)
 	}
 	if cluster.Name == "" {
-		return Desired{}, fmt.Errorf("metadata.name is missing")
+		return plan.Config{}, fmt.Errorf("metadata.name is missing")
 	}
 	cluster.Generation = generation
 	spec, listed, err := hostSpecFromFile(cluster, node)
 	if err != nil {
-		return Desired{}, err
+		return plan.Config{}, err
 	}
 	if !listed {
-		return Desired{Cluster: cluster}, nil
+		return plan.Config{Cluster: cluster}, nil
 	}
-	return Desired{Cluster: cluster, Host: &v1alpha1.LoadBalancingHost{
+	return plan.Config{Cluster: cluster, Host: &v1alpha1.LoadBalancingHost{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "LoadBalancingHost"},
 		ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.HostObjectName(cluster.Name, node), Generation: generation},
 		Spec:       spec,

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/kube-wlbs/kube-wlbs/dataplane/plan"
 )
 
 const clusterYAML = `apiVersion: wlbs.dev/v1alpha1
@@ -64,10 +66,10 @@ func TestFileSourceFollowsChanges(t *testing.T) {
 	}
 	write(clusterYAML)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	delivered, done := make(chan Desired), make(chan error, 1)
+	delivered, done := make(chan plan.Config), make(chan error, 1)
 	source := &FileSource{Path: path, Node: "node-c", Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
-	go func() { done <- source.Run(ctx, func(d Desired) { delivered <- d }) }()
-	receive := func() Desired {
+	go func() { done <- source.Run(ctx, func(d plan.Config) { delivered <- d }) }()
+	receive := func() plan.Config {
 		t.Helper()
 		select {
 		case d := <-delivered:
@@ -75,7 +77,7 @@ func TestFileSourceFollowsChanges(t *testing.T) {
 		case <-ctx.Done():
 			t.Fatal("nothing delivered")
 		}
-		return Desired{}
+		return plan.Config{}
 	}
 	if d := receive(); *d.Host.Spec.Rules[0].LoadWeight != 30 || d.Cluster.Generation != 1 {
 		t.Errorf("first delivery: %+v", d)
@@ -101,11 +103,11 @@ func TestStateFileRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := f.save(saved{Desired: d, Incarnation: 9}); err != nil {
+	if err := f.save(saved{Config: d, Incarnation: 9}); err != nil {
 		t.Fatal(err)
 	}
 	got, found, err := f.load()
-	if err != nil || !found || got.Incarnation != 9 || got.Desired.Cluster.Generation != 7 || got.Desired.Host.Spec.HostID != d.Host.Spec.HostID {
+	if err != nil || !found || got.Incarnation != 9 || got.Config.Cluster.Generation != 7 || got.Config.Host.Spec.HostID != d.Host.Spec.HostID {
 		t.Errorf("loaded %+v, %v, %v", got, found, err)
 	}
 	if err := f.remove(); err != nil {

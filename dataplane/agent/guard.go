@@ -6,12 +6,13 @@ import (
 	"fmt"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/plan"
 )
 
 // RefuseCommandsToSuspended refuses what the API server does by its transition rules, for sources without one: a suspended host
 // takes no control command but resume, which leaves it stopped. A node whose entry is gone is no host any more, which
 // is no command to one.
-func RefuseCommandsToSuspended(before, after Desired) error {
+func RefuseCommandsToSuspended(before, after plan.Config) error {
 	if before.Cluster == nil || after.Cluster == nil {
 		return nil
 	}

@@ -7,11 +7,12 @@ import (
 	"testing"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/plan"
 )
 
 func TestRefuseCommandsToSuspended(t *testing.T) {
-	states := func(states ...v1alpha1.DesiredState) Desired {
-		d := Desired{Cluster: &v1alpha1.LoadBalancingCluster{}}
+	states := func(states ...v1alpha1.DesiredState) plan.Config {
+		d := plan.Config{Cluster: &v1alpha1.LoadBalancingCluster{}}
 		for i, state := range states {
 			d.Cluster.Spec.Hosts = append(d.Cluster.Spec.Hosts, v1alpha1.HostConfig{NodeName: "node-" + string(rune('a'+i)), DesiredState: state})
 		}
@@ -31,8 +32,8 @@ func TestRefuseCommandsToSuspended(t *testing.T) {
 			}
 		}
 	}
-	for name, pair := range map[string][2]Desired{
-		"first config":   {Desired{}, states(started)},
+	for name, pair := range map[string][2]plan.Config{
+		"first config":   {plan.Config{}, states(started)},
 		"entry removed":  {states(started, suspended), states(started)},
 		"no host before": {states(), states(started)},
 	} {

@@ -32,7 +32,7 @@ func (m *member) identify() {
 		return
 	}
 	own := m.node.addresses()
-	for _, i := range m.offered.identities(own) {
+	for _, i := range m.offered.Identities(own) {
 		if err := m.node.conn.Send(i.AppendTo(nil)); err != nil {
 			m.log.Debug("Identity not sent", "error", err)
 		}
@@ -55,35 +55,9 @@ func (n *node) addresses() []netip.Addr {
 	return out
 }
 
-// identities returns a host's extended heartbeats: one for each of its own addresses, and one for the cluster's first virtual IP
-// of each family, by which an IPv6-only cluster is known.
-func (p *plan) identities(own []netip.Addr) []heartbeat.Identity {
-	i := heartbeat.Identity{HostID: p.hostID, HostKey: p.hostKey(), ClusterKey: p.clusterKey(), HostName: p.nodeName}
-	if p.vips[0].Is4() {
-		i.ClusterIP = p.vips[0].As4()
-	}
-	for _, a := range own {
-		if a.Is4() {
-			i.HostIP = a.As4()
-		}
-	}
-	var out []heartbeat.Identity
-	for _, i.Addr = range own {
-		out = append(out, i)
-	}
-	i.Virtual = true
-	for _, is := range []func(netip.Addr) bool{netip.Addr.Is4, netip.Addr.Is6} {
-		if at := slices.IndexFunc(p.vips, is); at >= 0 {
-			i.Addr = p.vips[at]
-			out = append(out, i)
-		}
-	}
-	return out
-}
-
 // learn takes note of what a peer says of itself.
 func (m *member) learn(ctx context.Context, i heartbeat.Identity) error {
-	if i.ClusterKey != m.offered.clusterKey() || i.HostKey == m.offered.hostKey() || !m.roster.note(i, filter.Now()) {
+	if i.ClusterKey != m.offered.ClusterKey() || i.HostKey == m.offered.HostKey() || !m.roster.note(i, filter.Now()) {
 		return nil
 	}
 	m.nextIdentity = min(m.nextIdentity, filter.Now()+introduction)

@@ -11,6 +11,7 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/convergence"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/filter"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/plan"
 )
 
 // begin makes the state machine: the one that an agent before this one held its place with,
@@ -43,17 +44,17 @@ func (m *member) begin() error {
 }
 
 // adopt takes note of what the filter worked by when the last agent ended.
-func (m *member) adopt(inForce Desired) {
-	p, err := newPlan(inForce)
+func (m *member) adopt(inForce plan.Config) {
+	p, err := plan.New(inForce)
 	if err != nil {
 		m.log.Error("Last config in force lost", "error", err)
 		return
 	}
-	m.node.vips = p.vips // those that the config has no more are to go
-	if _, offered := m.plans[p.digest]; !offered {
-		m.plans[p.digest] = p
+	m.node.vips = p.VIPs // those that the config has no more are to go
+	if _, offered := m.plans[p.Digest]; !offered {
+		m.plans[p.Digest] = p
 	}
-	m.inForce = m.plans[p.digest]
+	m.inForce = m.plans[p.Digest]
 }
 
 func (m *member) settings() (convergence.Settings, error) {
@@ -61,7 +62,7 @@ func (m *member) settings() (convergence.Settings, error) {
 	if _, err := rand.Read(code[:]); err != nil {
 		return convergence.Settings{}, fmt.Errorf("host code: %w", err)
 	}
-	return m.offered.settings(m.node.iface.Addr.Addr(), m.incarnation, binary.LittleEndian.Uint32(code[:])), nil
+	return m.offered.Settings(m.node.iface.Addr.Addr(), m.incarnation, binary.LittleEndian.Uint32(code[:])), nil
 }
 
 // restore returns the machine that goes on where the last agent stopped, and the buckets that it has, or nil if there is none.
@@ -79,7 +80,7 @@ func (m *member) restore(settings convergence.Settings) (*convergence.Machine, b
 		return nil, bucket.Table{}
 	}
 	d := machine.Step(filter.Now(), convergence.Tick{}).Decision
-	if m.inForce == nil || d.Policy != m.inForce.digest {
+	if m.inForce == nil || d.Policy != m.inForce.Digest {
 		m.log.Info("Starting anew", "reason", "the config in force was not saved")
 		return nil, bucket.Table{}
 	}
@@ -88,9 +89,9 @@ func (m *member) restore(settings convergence.Settings) (*convergence.Machine, b
 }
 
 func (m *member) saved() saved {
-	s := saved{Desired: m.offered.source, Incarnation: m.incarnation}
+	s := saved{Config: m.offered.Config, Incarnation: m.incarnation}
 	if m.inForce != nil {
-		s.InForce = &m.inForce.source
+		s.InForce = &m.inForce.Config
 	}
 	return s
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/filter"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/hostnet"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/plan"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/stall"
 )
 
@@ -36,9 +37,9 @@ type member struct {
 	log   *slog.Logger
 	node  *node
 
-	offered *plan            // what the node is asked to be
-	plans   map[uint64]*plan // by digest: all that may come into force
-	inForce *plan            // by what the filter works; nil before the first commit
+	offered *plan.Plan            // what the node is asked to be
+	plans   map[uint64]*plan.Plan // by digest: all that may come into force
+	inForce *plan.Plan            // by what the filter works; nil before the first commit
 
 	machine  *convergence.Machine
 	out      convergence.Output // of the last step
@@ -62,18 +63,18 @@ type member struct {
 }
 
 // newMember sets the node up. What an earlier agent left there is taken over.
-func (a *agent) newMember(ctx context.Context, p *plan) (*member, error) {
+func (a *agent) newMember(ctx context.Context, p *plan.Plan) (*member, error) {
 	n, err := openNode(ctx, p, a.BPFFSDir, a.Log)
 	if err != nil {
 		return nil, err
 	}
 	m := &member{
 		agent: a, log: a.Log, node: n,
-		offered: p, plans: map[uint64]*plan{p.digest: p},
+		offered: p, plans: map[uint64]*plan.Plan{p.Digest: p},
 		received: make(chan *heartbeat.Message, receiveQueue),
 		identity: make(chan heartbeat.Identity, receiveQueue), roster: roster{},
 		lists:    make(chan []byte, receiveQueue),
-		detector: stall.NewDetector(stall.Settings{Window: p.stallWindow, MinPackets: p.stallMinPackets}),
+		detector: stall.NewDetector(stall.Settings{Window: p.StallWindow, MinPackets: p.StallMinPackets}),
 		sampler:  sampler{ifindex: n.iface.Index, filter: n.filter},
 		reporter: reporter{status: &a.status},
 	}
@@ -172,7 +173,7 @@ func (m *member) loop(ctx context.Context, receiver <-chan error) error {
 	if m.reporter.sample, err = m.sampler.first(); err != nil {
 		return err
 	}
-	err = m.step(ctx, convergence.Carrier{Up: link.Running}, convergence.Offer{Policy: m.offered.policy()}, m.drain.desired(m.offered))
+	err = m.step(ctx, convergence.Carrier{Up: link.Running}, convergence.Offer{Policy: m.offered.Policy()}, m.drain.desired(m.offered))
 	if err != nil {
 		return err
 	}
@@ -217,35 +218,35 @@ func (m *member) update(ctx context.Context) error {
 	m.reporter.configError = err
 	if err != nil {
 		m.log.Error("Config refused, the last one stays in force", "error", err)
-		m.agent.desired = m.offered.source // also where the node has to be set up again
+		m.agent.desired = m.offered.Config // also where the node has to be set up again
 		m.report()
 		return nil
 	}
-	if p.needsNewNode(m.offered) {
+	if p.NeedsRestart(m.offered) {
 		m.restart = true
 		return nil
 	}
-	if p.stallWindow != m.offered.stallWindow || p.stallMinPackets != m.offered.stallMinPackets {
-		m.detector = stall.NewDetector(stall.Settings{Window: p.stallWindow, MinPackets: p.stallMinPackets})
+	if p.StallWindow != m.offered.StallWindow || p.StallMinPackets != m.offered.StallMinPackets {
+		m.detector = stall.NewDetector(stall.Settings{Window: p.StallWindow, MinPackets: p.StallMinPackets})
 	}
 	m.offered = p
 	m.save()
 	m.drain.set(p, filter.Now())
-	m.plans[p.digest] = p
+	m.plans[p.Digest] = p
 	for digest := range m.plans {
-		if digest != p.digest && (m.inForce == nil || digest != m.inForce.digest) {
+		if digest != p.Digest && (m.inForce == nil || digest != m.inForce.Digest) {
 			delete(m.plans, digest)
 		}
 	}
-	return m.step(ctx, convergence.Offer{Policy: p.policy()}, m.drain.desired(p))
+	return m.step(ctx, convergence.Offer{Policy: p.Policy()}, m.drain.desired(p))
 }
 
 // nextPlan is the plan of a new config, if that may follow the last one.
-func (m *member) nextPlan() (*plan, error) {
-	if err := m.agent.refuse(m.offered.source, m.agent.desired); err != nil {
+func (m *member) nextPlan() (*plan.Plan, error) {
+	if err := m.agent.refuse(m.offered.Config, m.agent.desired); err != nil {
 		return nil, err
 	}
-	return newPlan(m.agent.desired)
+	return plan.New(m.agent.desired)
 }
 
 // step lets the state machine take events and does what it says. The order matters: the filter
@@ -290,7 +291,7 @@ func (m *member) step(ctx context.Context, events ...convergence.Event) error {
 		then = append(then, convergence.Unsent{})
 	}
 	if changedPolicy {
-		then = append(then, convergence.Timing{Period: m.inForce.period, Tolerance: m.inForce.tolerance})
+		then = append(then, convergence.Timing{Period: m.inForce.Period, Tolerance: m.inForce.Tolerance})
 	}
 	if then == nil {
 		return nil
@@ -318,7 +319,7 @@ func (m *member) apply(ctx context.Context, d *convergence.Decision) error {
 	}
 	open := *d
 	open.Accept = m.clients.open(p, d)
-	table := p.table(&open, m.clients.mayHold)
+	table := p.Table(&open, m.clients.mayHold)
 	if m.applied != nil && differInBusyOnly(m.applied, &table) {
 		if err := m.node.filter.SetBusy(d.Busy); err != nil {
 			return fmt.Errorf("filter: %w", err)
@@ -330,7 +331,7 @@ func (m *member) apply(ctx context.Context, d *convergence.Decision) error {
 		return fmt.Errorf("filter: %w", err)
 	}
 	m.sampler.applied(filter.Now())
-	if err := m.node.setVIPs(ctx, p.vips); err != nil {
+	if err := m.node.setVIPs(ctx, p.VIPs); err != nil {
 		return fmt.Errorf("virtual IPs: %w", err)
 	}
 	before := m.applied
@@ -420,7 +421,7 @@ func (m *member) sample(ctx context.Context) error {
 		SYNs:           uint32(s.stall.SYNs - s.stall.RepeatedSYNs), // clients, not their patience
 		Handshakes:     uint32(s.counters.HandshakesCompleted),
 		StallReason:    stallCode(verdict.Reason),
-		Evict:          m.offered.stallEvicts && verdict.Stalled(),
+		Evict:          m.offered.StallEvicts && verdict.Stalled(),
 	}}
 	if s.swept {
 		m.watchTable(&s)
@@ -444,7 +445,7 @@ func (m *member) sample(ctx context.Context) error {
 
 // watchTable notices when there is no room for new connections, and when there is again.
 func (m *member) watchTable(s *sample) {
-	m.reporter.table.size = m.offered.connections
+	m.reporter.table.size = m.offered.Connections
 	if !m.reporter.table.observe(s.connections.Count, s.counters.Untracked) {
 		return
 	}
@@ -458,5 +459,5 @@ func (m *member) watchTable(s *sample) {
 // report passes the host's state on to the socket and the sink, which write what is news.
 func (m *member) report() {
 	status := m.reporter.build(m)
-	m.agent.publish(m.offered.source.Host, status, m.roster.peers(m.out.View, m.offered.hostID))
+	m.agent.publish(m.offered.Config.Host, status, m.roster.peers(m.out.View, m.offered.HostID))
 }

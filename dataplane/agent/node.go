@@ -16,6 +16,7 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat/link"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/hostnet"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/plan"
 )
 
 // node is what the agent set up on its node for one cluster: the filter on the interface,
@@ -30,21 +31,21 @@ type node struct {
 	group  netip.Addr
 }
 
-func openNode(ctx context.Context, p *plan, bpffsDir string, log *slog.Logger) (*node, error) {
-	iface, err := hostnet.FindInterface(p.interfaceName, p.vips[0])
+func openNode(ctx context.Context, p *plan.Plan, bpffsDir string, log *slog.Logger) (*node, error) {
+	iface, err := hostnet.FindInterface(p.InterfaceName, p.VIPs[0])
 	if err != nil {
 		return nil, err
 	}
 	if err := link.CheckMTU(iface.Name, iface.MTU, heartbeat.Size); err != nil {
 		return nil, err
 	}
-	n := &node{iface: iface, mac: p.clusterMAC, group: p.group}
+	n := &node{iface: iface, mac: p.ClusterMAC, group: p.Group}
 	n.filter, err = filter.Open(filter.Config{
 		Ifindex:        iface.Index,
 		PinPath:        bpffsDir,
-		Hook:           filterHook(p.hook),
-		MaxConnections: p.connections,
-		ClusterMAC:     p.clusterMAC,
+		Hook:           filterHook(p.Hook),
+		MaxConnections: p.Connections,
+		ClusterMAC:     p.ClusterMAC,
 		HostMAC:        iface.MAC,
 		Log:            log,
 	})
@@ -58,14 +59,14 @@ func openNode(ctx context.Context, p *plan, bpffsDir string, log *slog.Logger) (
 }
 
 // join makes the node reachable by the cluster MAC and the virtual IPs, with the filter in place already.
-func (n *node) join(ctx context.Context, p *plan) error {
+func (n *node) join(ctx context.Context, p *plan.Plan) error {
 	if err := hostnet.AddMACFilter(n.iface, n.mac); err != nil {
 		return err
 	}
 	if err := n.joinGroup(); err != nil {
 		return err
 	}
-	conn, err := link.Open(ctx, n.iface.Index, p.heartbeatMAC)
+	conn, err := link.Open(ctx, n.iface.Index, p.HeartbeatMAC)
 	if err != nil {
 		return err
 	}
@@ -139,12 +140,12 @@ func (n *node) remove(ctx context.Context) error {
 }
 
 // removeLeftovers removes what an agent that is gone set up by this plan.
-func removeLeftovers(ctx context.Context, p *plan, bpffsDir string) error {
-	errs := []error{hostnet.RemoveVIPs(ctx, p.vips)}
-	iface, err := hostnet.FindInterface(p.interfaceName, p.vips[0])
+func removeLeftovers(ctx context.Context, p *plan.Plan, bpffsDir string) error {
+	errs := []error{hostnet.RemoveVIPs(ctx, p.VIPs)}
+	iface, err := hostnet.FindInterface(p.InterfaceName, p.VIPs[0])
 	switch {
 	case err == nil:
-		errs = append(errs, leaveSegment(iface, p.clusterMAC, p.group, p.vips))
+		errs = append(errs, leaveSegment(iface, p.ClusterMAC, p.Group, p.VIPs))
 	case !errors.Is(err, hostnet.ErrNoInterface):
 		errs = append(errs, err)
 	}

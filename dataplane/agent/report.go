@@ -16,6 +16,7 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/convergence"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/filter"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/plan"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/stall"
 	"github.com/kube-wlbs/kube-wlbs/internal/words"
 )
@@ -39,8 +40,8 @@ type reporter struct {
 
 func (r *reporter) build(m *member) *v1alpha1.LoadBalancingHostStatus {
 	view, s := m.out.View, r.status
-	r.table.size = m.offered.connections
-	hostGeneration := m.offered.source.Host.Generation
+	r.table.size = m.offered.Connections
+	hostGeneration := m.offered.Config.Host.Generation
 	inForce := m.inForce
 	if inForce == nil {
 		inForce = m.offered
@@ -48,7 +49,7 @@ func (r *reporter) build(m *member) *v1alpha1.LoadBalancingHostStatus {
 	*s = v1alpha1.LoadBalancingHostStatus{
 		Conditions:               s.Conditions,
 		ObservedGeneration:       &hostGeneration,
-		OfferedClusterGeneration: new(m.offered.generation),
+		OfferedClusterGeneration: new(m.offered.Generation),
 		State:                    hostCondition(view.State),
 		Members:                  idsOf(membersOf(view)),
 		Epoch:                    new(int64(view.Epoch)),
@@ -65,7 +66,7 @@ func (r *reporter) build(m *member) *v1alpha1.LoadBalancingHostStatus {
 		},
 	}
 	if m.inForce != nil {
-		s.ClusterGeneration = new(m.inForce.generation)
+		s.ClusterGeneration = new(m.inForce.Generation)
 	}
 	if view.Default != 0 {
 		s.DefaultHostID = new(int32(view.Default))
@@ -74,7 +75,7 @@ func (r *reporter) build(m *member) *v1alpha1.LoadBalancingHostStatus {
 		since := r.instant(r.verdict.Since)
 		s.Stall = &v1alpha1.HostStall{Reason: r.verdict.Reason, Queue: r.verdict.Queue, Message: r.verdict.Message, Since: &since}
 	}
-	s.Columns = words.Columns(int32(m.offered.hostID), s)
+	s.Columns = words.Columns(int32(m.offered.HostID), s)
 	r.setConditions(s, view)
 	return s.DeepCopy()
 }
@@ -95,7 +96,7 @@ func (r *reporter) lastConvergence(view *convergence.View, stickinessFailed uint
 	return record
 }
 
-func (r *reporter) traffic(inForce *plan) v1alpha1.HostTraffic {
+func (r *reporter) traffic(inForce *plan.Plan) v1alpha1.HostTraffic {
 	c := &r.sample.counters
 	return v1alpha1.HostTraffic{
 		Admitted:    new(int64(c.Admitted)),
@@ -215,11 +216,11 @@ func (r *reporter) consistency(view *convergence.View) (consistent bool, reason,
 	return false, reason, strings.Join(messages, "; ")
 }
 
-func bucketReport(p *plan, own *bucket.Table) []v1alpha1.RuleBuckets {
+func bucketReport(p *plan.Plan, own *bucket.Table) []v1alpha1.RuleBuckets {
 	var report []v1alpha1.RuleBuckets
-	for _, slot := range p.usedSlots() {
+	for _, slot := range p.UsedSlots() {
 		report = append(report, v1alpha1.RuleBuckets{
-			Rule: p.slotName(slot), Count: new(int32(own[slot].Len())), Map: own[slot].String(),
+			Rule: p.SlotName(slot), Count: new(int32(own[slot].Len())), Map: own[slot].String(),
 		})
 	}
 	return report

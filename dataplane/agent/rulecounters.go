@@ -6,6 +6,7 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/filter"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/plan"
 )
 
 // ruleCounters turns the filter's counters by slot into counters by rule. A change of the rules may give a slot to
@@ -17,22 +18,22 @@ type ruleCounters struct {
 	since   [bucket.Slots]filter.SlotCounters
 }
 
-func (r *ruleCounters) report(inForce *plan, slots *[bucket.Slots]filter.SlotCounters) []v1alpha1.RuleTraffic {
+func (r *ruleCounters) report(inForce *plan.Plan, slots *[bucket.Slots]filter.SlotCounters) []v1alpha1.RuleTraffic {
 	r.follow(inForce, slots)
 	var report []v1alpha1.RuleTraffic
-	for _, slot := range inForce.usedSlots() {
+	for _, slot := range inForce.UsedSlots() {
 		n := r.total(slot, slots)
 		report = append(report, v1alpha1.RuleTraffic{
-			Rule: inForce.slotName(slot), Accepted: new(int64(n.Accepted)), Dropped: new(int64(n.Dropped)), Opened: new(int64(n.Opened)),
+			Rule: inForce.SlotName(slot), Accepted: new(int64(n.Accepted)), Dropped: new(int64(n.Dropped)), Opened: new(int64(n.Opened)),
 		})
 	}
 	return report
 }
 
-func (r *ruleCounters) follow(inForce *plan, slots *[bucket.Slots]filter.SlotCounters) {
+func (r *ruleCounters) follow(inForce *plan.Plan, slots *[bucket.Slots]filter.SlotCounters) {
 	var names [bucket.Slots]string
-	for _, slot := range inForce.usedSlots() {
-		names[slot] = inForce.slotName(slot)
+	for _, slot := range inForce.UsedSlots() {
+		names[slot] = inForce.SlotName(slot)
 	}
 	if names == r.names {
 		return

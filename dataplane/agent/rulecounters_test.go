@@ -9,6 +9,7 @@ import (
 
 	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/filter"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/plan"
 )
 
 func TestRuleCountersFollowTheRule(t *testing.T) {
@@ -22,7 +23,7 @@ func TestRuleCountersFollowTheRule(t *testing.T) {
 	check := func(what string, rules []string, want map[string]int64) {
 		t.Helper()
 		got := map[string]int64{}
-		for _, rule := range r.report(&plan{slotNames: rules}, &slots) {
+		for _, rule := range r.report(&plan.Plan{SlotNames: rules}, &slots) {
 			got[rule.Rule] = *rule.Accepted
 			if *rule.Dropped != 2**rule.Accepted || *rule.Opened != 3**rule.Accepted {
 				t.Errorf("%s: %s has %d accepted, %d dropped, %d opened", what, rule.Rule, *rule.Accepted, *rule.Dropped, *rule.Opened)

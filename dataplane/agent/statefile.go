@@ -9,15 +9,17 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/kube-wlbs/kube-wlbs/dataplane/plan"
 )
 
 // saved is what an agent leaves to the next one.
 type saved struct {
-	// Desired is the last config that could be used: a restarted agent serves by it
+	// Config is the last config that could be used: a restarted agent serves by it
 	// although nobody can tell it what to do.
-	Desired Desired `json:"desired"`
+	Config plan.Config `json:"config"`
 	// InForce is the one that the filter works by, if it is another: the newest waits for all hosts to hold it.
-	InForce *Desired `json:"inForce,omitempty"`
+	InForce *plan.Config `json:"inForce,omitempty"`
 	// Incarnation of the agent that wrote this; the next one takes a greater number
 	// although the node's clock may have gone back.
 	Incarnation uint64 `json:"incarnation"`

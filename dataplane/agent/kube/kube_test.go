@@ -15,7 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
-	"github.com/kube-wlbs/kube-wlbs/dataplane/agent"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/plan"
 	"github.com/kube-wlbs/kube-wlbs/internal/kubetest"
 )
 
@@ -70,11 +70,11 @@ func TestSourceDeliversChangesOfEitherObject(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patient)
 	defer cancel()
-	delivered := make(chan agent.Desired, 64)
+	delivered := make(chan plan.Config, 64)
 	source := &Source{Client: rest, Cluster: "source", Node: "node-a", Log: logger(t)}
 	done := make(chan error, 1)
-	go func() { done <- source.Run(ctx, func(d agent.Desired) { delivered <- d }) }()
-	await := func(what string, ok func(agent.Desired) bool) {
+	go func() { done <- source.Run(ctx, func(d plan.Config) { delivered <- d }) }()
+	await := func(what string, ok func(plan.Config) bool) {
 		t.Helper()
 		for {
 			select {
@@ -87,24 +87,24 @@ func TestSourceDeliversChangesOfEitherObject(t *testing.T) {
 			}
 		}
 	}
-	await("the first state", func(d agent.Desired) bool { return !d.Removed() && d.Host.Spec.HostID == 1 })
+	await("the first state", func(d plan.Config) bool { return !d.Removed() && d.Host.Spec.HostID == 1 })
 
 	cluster.Spec.Interface = "eth7"
 	if err := c.Update(ctx, cluster); err != nil {
 		t.Fatal(err)
 	}
-	await("the cluster's change", func(d agent.Desired) bool { return d.Cluster.Spec.Interface == "eth7" })
+	await("the cluster's change", func(d plan.Config) bool { return d.Cluster.Spec.Interface == "eth7" })
 
 	host.Spec.DesiredState = v1alpha1.DesiredStateStopped
 	if err := c.Update(ctx, host); err != nil {
 		t.Fatal(err)
 	}
-	await("the host's change", func(d agent.Desired) bool { return d.Host.Spec.DesiredState == v1alpha1.DesiredStateStopped })
+	await("the host's change", func(d plan.Config) bool { return d.Host.Spec.DesiredState == v1alpha1.DesiredStateStopped })
 
 	if err := c.Delete(ctx, host); err != nil {
 		t.Fatal(err)
 	}
-	await("the host's deletion", agent.Desired.Removed)
+	await("the host's deletion", plan.Config.Removed)
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
@@ -195,7 +195,7 @@ func TestSinkRewritesWhatTheManagerOverwrote(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 2)
 	go func() { done <- sink.Run(ctx) }()
-	go func() { done <- source.Run(ctx, func(agent.Desired) {}) }()
+	go func() { done <- source.Run(ctx, func(plan.Config) {}) }()
 	sink.Report(&v1alpha1.LoadBalancingHostStatus{State: v1alpha1.HostConverged, Members: []int32{1}})
 	await := func(state v1alpha1.HostState) {
 		t.Helper()

@@ -18,7 +18,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
-	"github.com/kube-wlbs/kube-wlbs/dataplane/agent"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/plan"
 )
 
 const (
@@ -55,8 +55,8 @@ type Source struct {
 	Log         *slog.Logger
 }
 
-// Run implements agent.Source. Nothing is delivered before both objects were listed once.
-func (s *Source) Run(ctx context.Context, deliver func(agent.Desired)) error {
+// Run implements the agent's Source. Nothing is delivered before both objects were listed once.
+func (s *Source) Run(ctx context.Context, deliver func(plan.Config)) error {
 	var mu sync.Mutex // serialises the two informers' handlers
 	var synced bool
 	var clusters, hosts cache.Store
@@ -67,7 +67,7 @@ func (s *Source) Run(ctx context.Context, deliver func(agent.Desired)) error {
 		if !synced {
 			return
 		}
-		var d agent.Desired
+		var d plan.Config
 		if cluster, ok := stored[*v1alpha1.LoadBalancingCluster](clusters); ok {
 			d.Cluster = cluster.DeepCopy()
 		}

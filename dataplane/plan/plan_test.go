@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package agent
+package plan
 
 import (
 	"strings"
@@ -15,9 +15,9 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/placement"
 )
 
-// desired returns a config of two rules for tests to change.
-func desired(change ...func(*v1alpha1.LoadBalancingClusterSpec, *v1alpha1.LoadBalancingHostSpec)) Desired {
-	d := Desired{Cluster: &v1alpha1.LoadBalancingCluster{}, Host: &v1alpha1.LoadBalancingHost{}}
+// config returns a config of two rules for tests to change.
+func config(change ...func(*v1alpha1.LoadBalancingClusterSpec, *v1alpha1.LoadBalancingHostSpec)) Config {
+	d := Config{Cluster: &v1alpha1.LoadBalancingCluster{}, Host: &v1alpha1.LoadBalancingHost{}}
 	d.Cluster.Name, d.Cluster.Generation = "web", 3
 	d.Cluster.Spec = v1alpha1.LoadBalancingClusterSpec{
 		VirtualIPs: []string{"10.77.0.100", "10.77.0.101"},
@@ -33,9 +33,9 @@ func desired(change ...func(*v1alpha1.LoadBalancingClusterSpec, *v1alpha1.LoadBa
 	return d
 }
 
-func mustPlan(t *testing.T, d Desired) *plan {
+func mustPlan(t *testing.T, c Config) *Plan {
 	t.Helper()
-	p, err := newPlan(d)
+	p, err := New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,14 +43,14 @@ func mustPlan(t *testing.T, d Desired) *plan {
 }
 
 func TestPlanFillsInWhatIsNotSaid(t *testing.T) {
-	p := mustPlan(t, desired())
-	if got, want := p.clusterMAC.String(), "03:bf:0a:4d:00:64"; got != want {
+	p := mustPlan(t, config())
+	if got, want := p.ClusterMAC.String(), "03:bf:0a:4d:00:64"; got != want {
 		t.Errorf("cluster MAC %s, want %s", got, want)
 	}
-	if p.heartbeatMAC.String() != p.clusterMAC.String() {
-		t.Errorf("heartbeats go to %s, want the cluster MAC", p.heartbeatMAC)
+	if p.HeartbeatMAC.String() != p.ClusterMAC.String() {
+		t.Errorf("heartbeats go to %s, want the cluster MAC", p.HeartbeatMAC)
 	}
-	policy := p.policy()
+	policy := p.Policy()
 	for slot, want := range map[int]convergence.SlotPolicy{
 		0:                  {Mode: placement.Multiple, Weight: 50, Priority: 33, Name: "http"},
 		1:                  {Mode: placement.Single, Weight: 50, Priority: 33, Name: "admin"},
@@ -65,7 +65,7 @@ func TestPlanFillsInWhatIsNotSaid(t *testing.T) {
 			t.Errorf("slot %d (-want +got):\n%s", slot, diff)
 		}
 	}
-	table := p.table(&convergence.Decision{Epoch: 7}, true)
+	table := p.Table(&convergence.Decision{Epoch: 7}, true)
 	if err := table.Validate(); err != nil {
 		t.Error(err)
 	}
@@ -80,10 +80,10 @@ func TestHandlingPrioritiesGoBeforeHostIDs(t *testing.T) {
 		priority *int32
 		hostID   int32
 	}{{new(int32(1)), 32}, {new(int32(32)), 1}, {nil, 1}, {nil, 32}} {
-		p := mustPlan(t, desired(func(_ *v1alpha1.LoadBalancingClusterSpec, s *v1alpha1.LoadBalancingHostSpec) {
+		p := mustPlan(t, config(func(_ *v1alpha1.LoadBalancingClusterSpec, s *v1alpha1.LoadBalancingHostSpec) {
 			s.HostID, s.Rules = h.hostID, []v1alpha1.HostRule{{Name: "admin", HandlingPriority: h.priority}}
 		}))
-		order = append(order, p.policy().Slots[1].Priority)
+		order = append(order, p.Policy().Slots[1].Priority)
 	}
 	if diff := cmp.Diff([]uint8{0, 31, 32, 63}, order); diff != "" { // what fits into a heartbeat's six bits
 		t.Errorf("(-want +got):\n%s", diff)
@@ -91,11 +91,11 @@ func TestHandlingPrioritiesGoBeforeHostIDs(t *testing.T) {
 }
 
 func TestHeartbeatsAreBroadcastInUnicastMode(t *testing.T) {
-	p := mustPlan(t, desired(func(c *v1alpha1.LoadBalancingClusterSpec, _ *v1alpha1.LoadBalancingHostSpec) {
+	p := mustPlan(t, config(func(c *v1alpha1.LoadBalancingClusterSpec, _ *v1alpha1.LoadBalancingHostSpec) {
 		c.Mode = v1alpha1.ModeUnicast
 	}))
-	if p.heartbeatMAC.String() != "ff:ff:ff:ff:ff:ff" {
-		t.Errorf("heartbeats go to %s (Microsoft KB Q232711)", p.heartbeatMAC)
+	if p.HeartbeatMAC.String() != "ff:ff:ff:ff:ff:ff" {
+		t.Errorf("heartbeats go to %s (Microsoft KB Q232711)", p.HeartbeatMAC)
 	}
 }
 
@@ -103,7 +103,7 @@ func TestHeartbeatsAreBroadcastInUnicastMode(t *testing.T) {
 func TestDigestCoversWhatHostsShare(t *testing.T) {
 	type spec = v1alpha1.LoadBalancingClusterSpec
 	type host = v1alpha1.LoadBalancingHostSpec
-	base := mustPlan(t, desired())
+	base := mustPlan(t, config())
 	for name, test := range map[string]struct {
 		change func(*spec, *host)
 		shared bool
@@ -120,7 +120,7 @@ func TestDigestCoversWhatHostsShare(t *testing.T) {
 		"default spelled out": {func(c *spec, _ *host) { c.PortRules[0].FilteringMode = v1alpha1.FilteringModeMultiple }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if changed := mustPlan(t, desired(test.change)).digest != base.digest; changed != test.shared {
+			if changed := mustPlan(t, config(test.change)).Digest != base.Digest; changed != test.shared {
 				t.Errorf("digest changed: %v, want %v", changed, test.shared)
 			}
 		})
@@ -129,20 +129,20 @@ func TestDigestCoversWhatHostsShare(t *testing.T) {
 
 // A slot goes on serving through a change of config that does not touch its packets.
 func TestSlotDigestCoversThePacketsOfTheSlot(t *testing.T) {
-	slots := func(rules ...v1alpha1.PortRule) [bucket.Slots]slotPlan {
-		return mustPlan(t, desired(func(c *v1alpha1.LoadBalancingClusterSpec, _ *v1alpha1.LoadBalancingHostSpec) { c.PortRules = rules })).slots
+	slots := func(rules ...v1alpha1.PortRule) [bucket.Slots]Slot {
+		return mustPlan(t, config(func(c *v1alpha1.LoadBalancingClusterSpec, _ *v1alpha1.LoadBalancingHostSpec) { c.PortRules = rules })).Slots
 	}
 	rule := func(name string, from, to int32, vip string) v1alpha1.PortRule {
 		return v1alpha1.PortRule{Name: name, Ports: v1alpha1.PortRange{From: from, To: to}, VirtualIP: vip}
 	}
 	base := slots(rule("http", 80, 80, ""))
-	if got := slots(rule("dns", 53, 53, ""), rule("http", 80, 80, "")); got[1].digest != base[0].digest {
+	if got := slots(rule("dns", 53, 53, ""), rule("http", 80, 80, "")); got[1].Digest != base[0].Digest {
 		t.Error("a rule elsewhere changed the digest of a rule that only moved in the list")
 	}
-	if got := slots(rule("http", 80, 80, ""), rule("special", 1, 100, "10.77.0.101")); got[0].digest == base[0].digest {
+	if got := slots(rule("http", 80, 80, ""), rule("special", 1, 100, "10.77.0.101")); got[0].Digest == base[0].Digest {
 		t.Error("a rule for one virtual IP takes packets away, the digest is the same")
 	}
-	if got := slots(rule("http", 80, 81, "")); got[bucket.DefaultSlot].digest == base[bucket.DefaultSlot].digest {
+	if got := slots(rule("http", 80, 81, "")); got[bucket.DefaultSlot].Digest == base[bucket.DefaultSlot].Digest {
 		t.Error("the default rule lost a port, its digest is the same")
 	}
 }
@@ -162,38 +162,9 @@ func TestPlanRefuses(t *testing.T) {
 		"host ID":      {func(_ *spec, h *host) { h.HostID = 33 }, "node-b: hostID 33 is not in 1..32"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := newPlan(desired(test.change)); err == nil || !strings.Contains(err.Error(), test.want) {
+			if _, err := New(config(test.change)); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, want an error with %q", err, test.want)
 			}
 		})
-	}
-}
-
-// What a commit changes is one atomic switch; what peers' connections change between commits needs none.
-func TestOnlyBusyBucketsNeedNoNewTable(t *testing.T) {
-	p := mustPlan(t, desired())
-	table := func(change func(*convergence.Decision)) *filter.Table {
-		d := convergence.Decision{Epoch: 7}
-		d.Accept[0] = 0b0111
-		change(&d)
-		out := p.table(&d, true)
-		return &out
-	}
-	before := table(func(*convergence.Decision) {})
-	for name, test := range map[string]struct {
-		change func(*convergence.Decision)
-		want   bool
-	}{
-		"busy":   {func(d *convergence.Decision) { d.Busy[0] = 0b0100 }, true},
-		"accept": {func(d *convergence.Decision) { d.Accept[0] = 0b0011 }, false},
-		"epoch":  {func(d *convergence.Decision) { d.Epoch++ }, false},
-	} {
-		if got := differInBusyOnly(before, table(test.change)); got != test.want {
-			t.Errorf("%s: differInBusyOnly = %v, want %v", name, got, test.want)
-		}
-	}
-	p.slots[0].state = v1alpha1.RuleStateDisabled
-	if differInBusyOnly(before, table(func(*convergence.Decision) {})) {
-		t.Error("a rule that was disabled needs a new table")
 	}
 }
