@@ -21,6 +21,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/internal/hostspec"
 )
 
 // +kubebuilder:rbac:groups="",resources=nodes,verbs=get;list;watch
@@ -104,7 +105,7 @@ func sooner(a, b time.Duration) time.Duration {
 
 // hostPlan is what the LoadBalancingHosts of a cluster should become.
 type hostPlan struct {
-	assignment
+	hostspec.Assignment
 	// current are the hosts that are there and not being removed, by node.
 	current map[string]*v1alpha1.LoadBalancingHost
 	// maintenance says of nodes that they are drained, and why.
@@ -148,13 +149,14 @@ func (r *HostsReconciler) planHosts(cluster *v1alpha1.LoadBalancingCluster, sele
 		r.depart(cluster, &plan, h, nodes[name])
 	}
 	slices.Sort(plan.departing)
-	plan.assignment = assignHostIDs(cluster.Spec.Hosts, selected, currentIDs, leavingIDs)
+	slices.Sort(selected) // free IDs go to nodes in the order of their names
+	plan.Assignment = hostspec.AssignIDs(cluster.Spec.Hosts, selected, currentIDs, leavingIDs)
 	for name := range currentIDs {
-		if _, stays := plan.ids[name]; !stays {
+		if _, stays := plan.IDs[name]; !stays {
 			plan.remove = append(plan.remove, plan.current[name])
 		}
 	}
-	for name := range plan.ids {
+	for name := range plan.IDs {
 		if plan.current[name] == nil {
 			plan.maintain(cluster, nil, nodes[name], r.now())
 		}
@@ -165,17 +167,17 @@ func (r *HostsReconciler) planHosts(cluster *v1alpha1.LoadBalancingCluster, sele
 
 func (p *hostPlan) condition() (status metav1.ConditionStatus, reason, message string) {
 	switch {
-	case len(p.unassigned) > 0:
+	case len(p.Unassigned) > 0:
 		return metav1.ConditionFalse, v1alpha1.ReasonTooManyNodes, fmt.Sprintf(
 			"a cluster has at most %d hosts; no host ID is left for %s: narrow spec.nodeSelector, or free host IDs in spec.hosts",
-			v1alpha1.MaxHosts, strings.Join(p.unassigned, ", "))
-	case len(p.waiting) > 0:
+			v1alpha1.MaxHosts, strings.Join(p.Unassigned, ", "))
+	case len(p.Waiting) > 0:
 		return metav1.ConditionFalse, v1alpha1.ReasonHostIDInUse, fmt.Sprintf(
-			"the host IDs of spec.hosts for %s are in use by hosts that are still being drained or removed: wait for their agents, or give other IDs", strings.Join(p.waiting, ", "))
-	case len(p.ids) == 0 && len(p.departing) == 0:
+			"the host IDs of spec.hosts for %s are in use by hosts that are still being drained or removed: wait for their agents, or give other IDs", strings.Join(p.Waiting, ", "))
+	case len(p.IDs) == 0 && len(p.departing) == 0:
 		return metav1.ConditionTrue, v1alpha1.ReasonNoHosts, "no node is selected: see spec.nodeSelector and spec.tolerations"
 	}
-	message = fmt.Sprintf("%d nodes are hosts", len(p.ids))
+	message = fmt.Sprintf("%d nodes are hosts", len(p.IDs))
 	if len(p.departing) > 0 {
 		message += ", drained before they are hosts no longer: " + strings.Join(p.departing, ", ")
 	}
@@ -184,7 +186,7 @@ func (p *hostPlan) condition() (status metav1.ConditionStatus, reason, message s
 
 // applyHosts writes the hosts in the order of their IDs.
 func (r *HostsReconciler) applyHosts(ctx context.Context, cluster *v1alpha1.LoadBalancingCluster, plan hostPlan) error {
-	ids := maps.Clone(plan.ids)
+	ids := maps.Clone(plan.IDs)
 	for _, name := range plan.departing {
 		ids[name] = plan.current[name].Spec.HostID
 	}

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/internal/hostspec"
 )
 
 const (
@@ -23,15 +24,7 @@ const (
 
 // hostSpec is what a node's host shall be: what spec.hosts says, or Drained for the sake of its node.
 func hostSpec(cluster *v1alpha1.LoadBalancingCluster, node string, id int32, maintenance *v1alpha1.HostMaintenance) v1alpha1.LoadBalancingHostSpec {
-	config := cluster.Spec.HostConfigOf(node)
-	spec := v1alpha1.LoadBalancingHostSpec{
-		ClusterName:         cluster.Name,
-		NodeName:            node,
-		HostID:              id,
-		DesiredState:        config.EffectiveDesiredState(),
-		DrainTimeoutSeconds: cluster.Spec.DrainTimeoutOf(&config),
-		Rules:               config.Rules,
-	}
+	spec := hostspec.Of(cluster, node, id, nil)
 	if maintenance != nil {
 		spec.DesiredState, spec.Maintenance = v1alpha1.DesiredStateDrained, maintenance
 		if spec.DrainTimeoutSeconds == nil && departs(maintenance.Reason) {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/plan"
+	"github.com/kube-wlbs/kube-wlbs/internal/hostspec"
 )
 
 // filePollInterval is how soon a change of the cluster file is noticed.
@@ -108,7 +110,9 @@ func unmarshalStrict(content []byte, into any) error {
 // spec.hosts. Entries without an ID get the lowest free one in the order of the file.
 func hostSpecFromFile(cluster *v1alpha1.LoadBalancingCluster, node string) (spec v1alpha1.LoadBalancingHostSpec, listed bool, err error) {
 	taken := map[int32]string{}
+	var nodes []string
 	for _, h := range cluster.Spec.Hosts {
+		nodes = append(nodes, h.NodeName)
 		if h.HostID == nil {
 			continue
 		}
@@ -117,30 +121,14 @@ func hostSpecFromFile(cluster *v1alpha1.LoadBalancingCluster, node string) (spec
 		}
 		taken[*h.HostID] = h.NodeName
 	}
-	next := int32(1)
-	for _, h := range cluster.Spec.Hosts {
-		id := h.HostID
-		if id == nil {
-			for taken[next] != "" {
-				next++
-			}
-			taken[next] = h.NodeName
-			free := next
-			id = &free
-		}
-		if h.NodeName != node {
-			continue
-		}
-		return v1alpha1.LoadBalancingHostSpec{
-			ClusterName:         cluster.Name,
-			NodeName:            node,
-			HostID:              *id,
-			DesiredState:        h.DesiredState,
-			DrainTimeoutSeconds: cluster.Spec.DrainTimeoutOf(&h),
-			Rules:               h.Rules,
-		}, true, nil
+	if !slices.Contains(nodes, node) {
+		return spec, false, nil
 	}
-	return spec, false, nil
+	id, ok := hostspec.AssignIDs(cluster.Spec.Hosts, nodes, nil, nil).IDs[node]
+	if !ok {
+		return spec, false, fmt.Errorf("spec.hosts: no host ID is left for %s; a cluster has at most %d hosts", node, v1alpha1.MaxHosts)
+	}
+	return hostspec.Of(cluster, node, id, cluster.Spec.VirtualIPs), true, nil
 }
 
 // ClusterNameInFile returns the name of the cluster in a file.

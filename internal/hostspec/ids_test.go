@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package controllers
+package hostspec
 
 import (
 	"fmt"
@@ -18,7 +18,7 @@ func withID(node string, id int32) v1alpha1.HostConfig {
 	return v1alpha1.HostConfig{NodeName: node, HostID: &id}
 }
 
-func TestAssignHostIDs(t *testing.T) {
+func TestAssignIDs(t *testing.T) {
 	many := make([]string, 34)
 	first := map[string]int32{}
 	for i := range many {
@@ -32,36 +32,36 @@ func TestAssignHostIDs(t *testing.T) {
 		hosts            []v1alpha1.HostConfig
 		nodes            []string
 		current, leaving map[string]int32
-		want             assignment
+		want             Assignment
 	}{
-		{name: "nobody", want: assignment{}},
-		{name: "lowest free in the order of names", nodes: []string{"b", "a", "c"}, want: assignment{ids: map[string]int32{"a": 1, "b": 2, "c": 3}}},
-		{name: "kept although a lower one is free", nodes: []string{"a", "b"}, current: map[string]int32{"b": 5}, want: assignment{ids: map[string]int32{"a": 1, "b": 5}}},
-		{name: "gap is filled", nodes: []string{"a", "b", "c"}, current: map[string]int32{"a": 1, "b": 3}, want: assignment{ids: map[string]int32{"a": 1, "b": 3, "c": 2}}},
-		{name: "spec wins", hosts: []v1alpha1.HostConfig{withID("b", 1)}, nodes: []string{"a", "b"}, want: assignment{ids: map[string]int32{"a": 2, "b": 1}}},
+		{name: "nobody", want: Assignment{}},
+		{name: "lowest free in the order of nodes", nodes: []string{"b", "a", "c"}, want: Assignment{IDs: map[string]int32{"b": 1, "a": 2, "c": 3}}},
+		{name: "kept although a lower one is free", nodes: []string{"a", "b"}, current: map[string]int32{"b": 5}, want: Assignment{IDs: map[string]int32{"a": 1, "b": 5}}},
+		{name: "gap is filled", nodes: []string{"a", "b", "c"}, current: map[string]int32{"a": 1, "b": 3}, want: Assignment{IDs: map[string]int32{"a": 1, "b": 3, "c": 2}}},
+		{name: "spec wins", hosts: []v1alpha1.HostConfig{withID("b", 1)}, nodes: []string{"a", "b"}, want: Assignment{IDs: map[string]int32{"a": 2, "b": 1}}},
 		{
 			name: "spec takes an ID from a node that had it", hosts: []v1alpha1.HostConfig{withID("b", 1)}, nodes: []string{"a", "b"},
-			current: map[string]int32{"a": 1, "b": 2}, want: assignment{ids: map[string]int32{"a": 2, "b": 1}},
+			current: map[string]int32{"a": 1, "b": 2}, want: Assignment{IDs: map[string]int32{"a": 2, "b": 1}},
 		},
 		{
 			name: "spec swaps two", hosts: []v1alpha1.HostConfig{withID("a", 2), withID("b", 1)}, nodes: []string{"a", "b"},
-			current: map[string]int32{"a": 1, "b": 2}, want: assignment{ids: map[string]int32{"a": 2, "b": 1}},
+			current: map[string]int32{"a": 1, "b": 2}, want: Assignment{IDs: map[string]int32{"a": 2, "b": 1}},
 		},
-		{name: "an ID in spec is kept free for an absent node", hosts: []v1alpha1.HostConfig{withID("z", 1)}, nodes: []string{"a"}, want: assignment{ids: map[string]int32{"a": 2}}},
-		{name: "the ID of a leaving host is not given away", nodes: []string{"b"}, leaving: map[string]int32{"a": 1}, want: assignment{ids: map[string]int32{"b": 2}}},
+		{name: "an ID in spec is kept free for an absent node", hosts: []v1alpha1.HostConfig{withID("z", 1)}, nodes: []string{"a"}, want: Assignment{IDs: map[string]int32{"a": 2}}},
+		{name: "the ID of a leaving host is not given away", nodes: []string{"b"}, leaving: map[string]int32{"a": 1}, want: Assignment{IDs: map[string]int32{"b": 2}}},
 		{
 			name: "spec gives a leaving host's ID to a new node: it waits", hosts: []v1alpha1.HostConfig{withID("b", 1)}, nodes: []string{"b"},
-			leaving: map[string]int32{"a": 1}, want: assignment{waiting: []string{"b"}},
+			leaving: map[string]int32{"a": 1}, want: Assignment{Waiting: []string{"b"}},
 		},
 		{
 			name: "spec gives a leaving host's ID to a present host: it keeps its own so long", hosts: []v1alpha1.HostConfig{withID("b", 1)}, nodes: []string{"b"},
-			current: map[string]int32{"b": 2}, leaving: map[string]int32{"a": 1}, want: assignment{ids: map[string]int32{"b": 2}, waiting: []string{"b"}},
+			current: map[string]int32{"b": 2}, leaving: map[string]int32{"a": 1}, want: Assignment{IDs: map[string]int32{"b": 2}, Waiting: []string{"b"}},
 		},
-		{name: "more than 32", nodes: many, want: assignment{ids: first, unassigned: []string{"n32", "n33"}}},
+		{name: "more than 32", nodes: many, want: Assignment{IDs: first, Unassigned: []string{"n32", "n33"}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			got := assignHostIDs(tc.hosts, tc.nodes, tc.current, tc.leaving)
-			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(assignment{}), cmpopts.EquateEmpty()); diff != "" {
+			got := AssignIDs(tc.hosts, tc.nodes, tc.current, tc.leaving)
+			if diff := cmp.Diff(tc.want, got, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
@@ -69,7 +69,7 @@ func TestAssignHostIDs(t *testing.T) {
 }
 
 // IDs are unique in every situation, and a node keeps its own as long as the spec does not give it away.
-func TestAssignHostIDsProperties(t *testing.T) {
+func TestAssignIDsProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		names := rapid.SliceOfNDistinct(rapid.StringMatching("n[0-9]{1,2}"), 0, 40, rapid.ID[string]).Draw(t, "names")
 		pool := rapid.Permutation(idsUpTo(v1alpha1.MaxHosts)).Draw(t, "ids")
@@ -93,13 +93,13 @@ func TestAssignHostIDsProperties(t *testing.T) {
 				nodes = append(nodes, name)
 			}
 		}
-		got := assignHostIDs(hosts, nodes, current, leaving)
+		got := AssignIDs(hosts, nodes, current, leaving)
 
 		holder := map[int32]string{}
 		for name, id := range leaving {
 			holder[id] = name
 		}
-		for name, id := range got.ids {
+		for name, id := range got.IDs {
 			if other, dup := holder[id]; dup {
 				t.Fatalf("host ID %d is given to %s and %s", id, name, other)
 			}
@@ -109,13 +109,13 @@ func TestAssignHostIDsProperties(t *testing.T) {
 			holder[id] = name
 		}
 		for _, name := range nodes {
-			_, assigned := got.ids[name]
-			if !assigned && !slices.Contains(got.unassigned, name) && !slices.Contains(got.waiting, name) {
+			_, assigned := got.IDs[name]
+			if !assigned && !slices.Contains(got.Unassigned, name) && !slices.Contains(got.Waiting, name) {
 				t.Fatalf("nothing is said of %s", name)
 			}
 			isExplicit := slices.ContainsFunc(hosts, func(h v1alpha1.HostConfig) bool { return h.NodeName == name })
-			if id, had := current[name]; had && !isExplicit && !explicit[id] && got.ids[name] != id {
-				t.Fatalf("%s had %d and now has %d", name, id, got.ids[name])
+			if id, had := current[name]; had && !isExplicit && !explicit[id] && got.IDs[name] != id {
+				t.Fatalf("%s had %d and now has %d", name, id, got.IDs[name])
 			}
 		}
 	})
