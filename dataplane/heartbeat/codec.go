@@ -10,6 +10,14 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
 )
 
+// Offsets in the head that frames of all kinds have: signature, version, host ID, cluster IP, host IP.
+const (
+	offHostID    = 8
+	offClusterIP = 12
+	offHostIP    = 16
+	commonHeader = 20
+)
+
 // Offsets in the payload, as tshark 4.0.17 decodes them.
 const (
 	offRules     = 44
@@ -25,6 +33,8 @@ const (
 const (
 	extensionMagic   = 0x424C574B // "KWLB" on the wire
 	extensionVersion = 1
+	// extensionClusterKey is the offset of the cluster key in the extension.
+	extensionClusterKey = 100
 )
 
 // Errors of Unmarshal.
@@ -54,9 +64,9 @@ func (m *Message) put(b []byte) {
 	le := binary.LittleEndian
 	le.PutUint32(b[0:], uint32(KindMembership))
 	le.PutUint32(b[4:], Version)
-	le.PutUint32(b[8:], uint32(m.HostID))
-	copy(b[12:], m.ClusterIP[:])
-	copy(b[16:], m.HostIP[:])
+	le.PutUint32(b[offHostID:], uint32(m.HostID))
+	copy(b[offClusterIP:], m.ClusterIP[:])
+	copy(b[offHostIP:], m.HostIP[:])
 	le.PutUint16(b[20:], uint16(m.HostID))
 	le.PutUint16(b[22:], uint16(m.DefaultHost))
 	le.PutUint16(b[24:], uint16(m.Phase))
@@ -98,7 +108,7 @@ func (e *Extension) put(b []byte) {
 	le.PutUint32(b[88:], e.HoldMillis)
 	le.PutUint32(b[92:], uint32(e.HoldsHeard))
 	le.PutUint32(b[96:], e.HostKey)
-	le.PutUint32(b[100:], e.ClusterKey)
+	le.PutUint32(b[extensionClusterKey:], e.ClusterKey)
 	le.PutUint32(b[104:], e.SYNs)
 	le.PutUint32(b[108:], e.Handshakes)
 	b[112] = e.Leader
@@ -120,7 +130,7 @@ func Unmarshal(b []byte) (Message, error) {
 	if v := b[offExtension+4]; v != extensionVersion {
 		return m, fmt.Errorf("%w: %d", ErrVersion, v)
 	}
-	if id := le.Uint32(b[8:]); id < 1 || id > MaxHosts || uint32(le.Uint16(b[20:])) != id || le.Uint16(b[22:]) > MaxHosts {
+	if id := le.Uint32(b[offHostID:]); id < 1 || id > MaxHosts || uint32(le.Uint16(b[20:])) != id || le.Uint16(b[22:]) > MaxHosts {
 		return m, fmt.Errorf("%w: host ID %d", ErrMalformed, id)
 	}
 	m.get(b)
@@ -129,9 +139,9 @@ func Unmarshal(b []byte) (Message, error) {
 
 func (m *Message) get(b []byte) {
 	le := binary.LittleEndian
-	m.HostID = uint8(le.Uint32(b[8:]))
-	copy(m.ClusterIP[:], b[12:])
-	copy(m.HostIP[:], b[16:])
+	m.HostID = uint8(le.Uint32(b[offHostID:]))
+	copy(m.ClusterIP[:], b[offClusterIP:])
+	copy(m.HostIP[:], b[offHostIP:])
 	m.DefaultHost = uint8(le.Uint16(b[22:]))
 	m.Phase = Phase(le.Uint16(b[24:]))
 	m.RuleCount = le.Uint16(b[26:])
@@ -171,7 +181,7 @@ func (e *Extension) get(b []byte) {
 	e.HoldMillis = le.Uint32(b[88:])
 	e.HoldsHeard = Set(le.Uint32(b[92:]))
 	e.HostKey = le.Uint32(b[96:])
-	e.ClusterKey = le.Uint32(b[100:])
+	e.ClusterKey = le.Uint32(b[extensionClusterKey:])
 	e.SYNs = le.Uint32(b[104:])
 	e.Handshakes = le.Uint32(b[108:])
 	e.Leader = b[112]

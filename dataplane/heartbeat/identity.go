@@ -39,9 +39,8 @@ const (
 )
 
 const (
-	identityHeader = 20 // signature, version, host ID, cluster IP, host IP
-	entryHeader    = 8  // type, length in units of 8 bytes, two reserved words
-	nameTrailer    = 6  // bytes that follow the NUL of a host name
+	entryHeader = 8 // type, length in units of 8 bytes, two reserved words
+	nameTrailer = 6 // bytes that follow the NUL of a host name
 )
 
 // AppendTo appends the wire form to b. A longer host name than MaxHostName is cut.
@@ -86,21 +85,21 @@ func appendEntry(b []byte, kind uint8, reserved16 uint16, reserved32 uint32, val
 // Identity within its limits, and takes any input without panicking.
 func UnmarshalIdentity(b []byte) (Identity, error) {
 	var i Identity
-	if len(b) < identityHeader {
-		return i, fmt.Errorf("%w: %d bytes of %d", ErrSize, len(b), identityHeader)
+	if len(b) < commonHeader {
+		return i, fmt.Errorf("%w: %d bytes of %d", ErrSize, len(b), commonHeader)
 	}
 	if KindOf(b) != KindIdentity {
 		return i, ErrForeign
 	}
 	le := binary.LittleEndian
-	id := le.Uint32(b[8:])
+	id := le.Uint32(b[offHostID:])
 	if id < 1 || id > MaxHosts {
 		return i, fmt.Errorf("%w: host ID %d", ErrMalformed, id)
 	}
 	i.HostID = uint8(id)
-	copy(i.ClusterIP[:], b[12:])
-	copy(i.HostIP[:], b[16:])
-	rest, err := i.getName(b[identityHeader:])
+	copy(i.ClusterIP[:], b[offClusterIP:])
+	copy(i.HostIP[:], b[offHostIP:])
+	rest, err := i.getName(b[commonHeader:])
 	if err != nil {
 		return Identity{}, err
 	}

@@ -68,7 +68,7 @@ func TestLongHostNameIsCut(t *testing.T) {
 }
 
 func TestUnmarshalIdentityRejects(t *testing.T) {
-	const nameAt, addressAt = identityHeader, identityHeader + entryHeader + 2*7 + nameTrailer
+	const nameAt, addressAt = commonHeader, commonHeader + entryHeader + 2*7 + nameTrailer
 	set := func(offset int, b ...byte) func([]byte) []byte {
 		return func(f []byte) []byte { copy(f[offset:], b); return f }
 	}
@@ -82,7 +82,7 @@ func TestUnmarshalIdentityRejects(t *testing.T) {
 		{"heartbeat of Windows", set(nameAt+4, 0, 0, 0, 0), ErrForeign},
 		{"host ID 0", set(8, 0), ErrMalformed},
 		{"host ID 33", set(8, 33), ErrMalformed},
-		{"no entries", func(f []byte) []byte { return f[:identityHeader] }, ErrMalformed},
+		{"no entries", func(f []byte) []byte { return f[:commonHeader] }, ErrMalformed},
 		{"address first", set(nameAt, typeAddress), ErrMalformed},
 		{"empty name", set(nameAt+entryHeader, 0, 0), ErrMalformed},
 		{"name that clears the screen", set(nameAt+entryHeader, 0x1B, 0), ErrMalformed},

@@ -10,15 +10,10 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat"
 )
 
-// Layout of a frame, which is as long as a heartbeat: the first 20 bytes as in the other frames of NLB, then ours, then the
-// clients of one chunk, and room for an authentication code at the end. All little-endian but the addresses.
+// Layout of a frame, which is as long as a heartbeat: a heartbeat.ReliableHeader, what a chunk is, its clients, and room
+// for an authentication code at the end. All little-endian but the addresses.
 const (
-	offHost        = 8
-	offClusterIP   = 12
-	offHostIP      = 16
-	offMagic       = 20
-	offClusterKey  = 24
-	offType        = 28
+	offType        = heartbeat.ReliableHeaderSize
 	offOwner       = 29
 	offCount       = 30
 	offIncarnation = 32
@@ -28,8 +23,6 @@ const (
 	offChunks      = 54
 	header         = 56
 	clientSize     = 20
-
-	magic = 0x534C574B // "KWLS" on the wire
 
 	// chunkSize is how many clients one frame holds.
 	chunkSize = (heartbeat.Size - heartbeat.Trailer - header) / clientSize
@@ -67,13 +60,10 @@ func (f *frame) appendTo(b []byte, s *Settings) []byte {
 	start := len(b)
 	b = append(b, make([]byte, heartbeat.Size)...)
 	h, le := b[start:], binary.LittleEndian
-	le.PutUint32(h, uint32(heartbeat.KindReliable))
-	le.PutUint32(h[4:], heartbeat.Version)
-	le.PutUint32(h[offHost:], uint32(f.sender))
-	copy(h[offClusterIP:], s.ClusterIP[:])
-	copy(h[offHostIP:], s.HostIP[:])
-	le.PutUint32(h[offMagic:], magic)
-	le.PutUint32(h[offClusterKey:], s.ClusterKey)
+	head := heartbeat.ReliableHeader{
+		HostID: uint32(f.sender), ClusterIP: s.ClusterIP, HostIP: s.HostIP, ClusterKey: s.ClusterKey,
+	}
+	head.Put(h)
 	h[offType], h[offOwner] = f.kind, f.owner
 	le.PutUint16(h[offCount:], uint16(len(f.clients)))
 	le.PutUint64(h[offIncarnation:], f.incarnation)
@@ -93,16 +83,14 @@ func (f *frame) appendTo(b []byte, s *Settings) []byte {
 func parse(b []byte, clusterKey uint32) (frame, error) {
 	var f frame
 	le := binary.LittleEndian
-	if heartbeat.KindOf(b) != heartbeat.KindReliable {
+	head, ok := heartbeat.ReliableHeaderOf(b)
+	if !ok || head.ClusterKey != clusterKey {
 		return f, ErrForeign
 	}
 	if len(b) < heartbeat.Size {
 		return f, fmt.Errorf("%w: %d bytes", ErrMalformed, len(b))
 	}
-	if le.Uint32(b[offMagic:]) != magic || le.Uint32(b[offClusterKey:]) != clusterKey {
-		return f, ErrForeign
-	}
-	sender := le.Uint32(b[offHost:])
+	sender := head.HostID
 	f = frame{
 		kind: b[offType], owner: b[offOwner], incarnation: le.Uint64(b[offIncarnation:]), version: le.Uint32(b[offVersion:]),
 		digest: le.Uint64(b[offDigest:]), chunk: int(le.Uint16(b[offChunk:])), chunks: int(le.Uint16(b[offChunks:])),
