@@ -113,7 +113,7 @@ func (m *member) run(ctx context.Context) error {
 // no time for is dropped: peers say it all again.
 func (m *member) receive(ctx context.Context) error {
 	for {
-		payload, _, err := m.node.conn.Receive(ctx)
+		payload, _, err := m.node.heard.Receive(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()

@@ -20,12 +20,13 @@ import (
 )
 
 // node is what the agent set up on its node for one cluster: the filter on the interface,
-// the cluster MAC in its receive filter, the virtual IPs on lo, and the heartbeats' socket.
-// All but the socket outlives the agent, so that a restart loses nothing.
+// the cluster MAC in its receive filter, the virtual IPs on lo, and the heartbeats' sockets.
+// All but the sockets outlive the agent, so that a restart loses nothing.
 type node struct {
 	iface  hostnet.Interface
 	filter *filter.Filter
 	conn   *link.Conn
+	heard  *link.Receiver
 	vips   []netip.Addr
 	mac    net.HardwareAddr
 	group  netip.Addr
@@ -71,7 +72,8 @@ func (n *node) join(ctx context.Context, p *plan.Plan) error {
 		return err
 	}
 	n.conn = conn
-	return nil
+	n.heard, err = link.Listen(ctx, n.iface.Index)
+	return err
 }
 
 // joinGroup makes the interface a member of the cluster's group, in IGMPMulticast mode.
@@ -117,24 +119,28 @@ func (n *node) announce() error {
 
 // close leaves everything in place for the next agent.
 func (n *node) close() error {
-	var errs []error
-	if n.conn != nil {
-		errs = append(errs, n.conn.Close())
-	}
-	return errors.Join(append(errs, n.filter.Close())...)
+	return errors.Join(n.closeSockets(), n.filter.Close())
 }
 
 // remove leaves nothing. The virtual IPs go first: without the filter, a kernel that
 // had them would answer for them with the node's own MAC.
 func (n *node) remove(ctx context.Context) error {
-	errs := []error{
+	return errors.Join(
 		n.filter.Revoke(),
 		hostnet.RemoveVIPs(ctx, n.vips),
 		leaveSegment(n.iface, n.mac, n.group, n.vips),
 		n.filter.Remove(),
-	}
+		n.closeSockets(),
+	)
+}
+
+func (n *node) closeSockets() error {
+	var errs []error
 	if n.conn != nil {
 		errs = append(errs, n.conn.Close())
+	}
+	if n.heard != nil {
+		errs = append(errs, n.heard.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package link carries heartbeats over one Ethernet interface.
+// Package link carries heartbeats over Ethernet interfaces.
 //
-// The socket is an AF_PACKET one of type SOCK_DGRAM: the kernel writes the Ethernet header with the
-// interface's own address as source, so that the cluster MAC never appears as one, also if the
-// interface's address changes.
+// On each interface one Receiver hears the heartbeats of all clusters, and a Conn for each cluster sends that cluster's.
+// Both are AF_PACKET sockets of type SOCK_DGRAM: the kernel writes the Ethernet header with the interface's own address as
+// source, so that the cluster MAC never appears as one, also if the interface's address changes.
 package link
 
 import (
@@ -13,12 +13,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
-	"os"
-	"time"
-
 	"github.com/mdlayher/packet"
 	"golang.org/x/sys/unix"
+	"net"
 
 	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat"
 )
@@ -41,48 +38,60 @@ var ErrQueueFull = errors.New("transmit queue is full")
 // interface was removed.
 var ErrDown = errors.New("interface is down")
 
-// Conn sends heartbeats to one group address on one interface and receives those of others. Send may be
-// called by one goroutine while another is in Receive.
+// Conn sends the heartbeats of one cluster to one group address on one interface. Clusters have sockets of their own to send
+// by, so that none takes the room in the queue that another one needs. A Conn is not safe for concurrent use.
 type Conn struct {
 	conn  *packet.Conn
 	raw   rawControl
 	name  string
 	index int
 	dst   net.HardwareAddr
-	buf   [receiveBuffer]byte
 }
 
-// rawControl is the part of syscall.RawConn that Send needs.
+// rawControl is the part of syscall.RawConn that is needed here.
 type rawControl interface {
 	Control(func(fd uintptr)) error
 }
 
-// Open opens a connection on the interface of the given index. dst is where heartbeats go: the
-// broadcast address, or a multicast address, which the connection joins for its lifetime.
+// Open opens a connection on the interface of the given index. dst is where heartbeats go: the broadcast address, or a
+// multicast address, which the interface hears for the connection's lifetime. Several connections may have the same
+// address: the kernel counts them, and the interface hears it until the last one is closed.
 func Open(ctx context.Context, ifindex int, dst net.HardwareAddr) (*Conn, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
 	if len(dst) != 6 || dst[0]&1 == 0 {
 		return nil, fmt.Errorf("heartbeat destination %q is no Ethernet group address", dst)
 	}
-	ifi, err := net.InterfaceByIndex(ifindex)
+	conn, name, err := listen(ctx, ifindex, sendOnly, nil)
 	if err != nil {
-		return nil, fmt.Errorf("find interface %d: %w", ifindex, err)
+		return nil, err
 	}
-	if len(ifi.HardwareAddr) != 6 {
-		return nil, fmt.Errorf("interface %s is no Ethernet interface", ifi.Name)
-	}
-	conn, err := packet.Listen(ifi, packet.Datagram, heartbeat.EtherType, nil)
-	if err != nil {
-		return nil, fmt.Errorf("open packet socket on %s: %w", ifi.Name, err)
-	}
-	c := &Conn{conn: conn, name: ifi.Name, index: ifindex, dst: bytes.Clone(dst)}
+	c := &Conn{conn: conn, name: name, index: ifindex, dst: bytes.Clone(dst)}
 	if err := c.configure(); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
 	return c, nil
+}
+
+// sendOnly as the protocol of a packet socket makes the kernel queue no frames in it.
+const sendOnly = 0
+
+// listen opens a packet socket for an EtherType on an Ethernet interface, and returns the interface's name too.
+func listen(ctx context.Context, ifindex, etherType int, config *packet.Config) (*packet.Conn, string, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, "", err
+	}
+	ifi, err := net.InterfaceByIndex(ifindex)
+	if err != nil {
+		return nil, "", fmt.Errorf("find interface %d: %w", ifindex, err)
+	}
+	if len(ifi.HardwareAddr) != 6 {
+		return nil, "", fmt.Errorf("interface %s is no Ethernet interface", ifi.Name)
+	}
+	conn, err := packet.Listen(ifi, packet.Datagram, etherType, config)
+	if err != nil {
+		return nil, "", fmt.Errorf("open packet socket on %s: %w", ifi.Name, err)
+	}
+	return conn, ifi.Name, nil
 }
 
 func (c *Conn) configure() error {
@@ -151,43 +160,7 @@ func (c *Conn) tooLong(need int, err error) error {
 	return err
 }
 
-// Receive waits for a payload from another host, until ctx ends. The payload is valid until the next call.
-func (c *Conn) Receive(ctx context.Context) (payload []byte, src net.HardwareAddr, err error) {
-	if err := c.conn.SetReadDeadline(time.Time{}); err != nil {
-		return nil, nil, fmt.Errorf("receive heartbeat on %s: %w", c.name, err)
-	}
-	stop := context.AfterFunc(ctx, func() { _ = c.conn.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
-	for {
-		n, from, err := c.conn.ReadFrom(c.buf[:])
-		if err != nil {
-			if ctxErr := ctx.Err(); ctxErr != nil && errors.Is(err, os.ErrDeadlineExceeded) {
-				return nil, nil, ctxErr
-			}
-			return nil, nil, fmt.Errorf("receive heartbeat on %s: %w", c.name, downOr(err))
-		}
-		addr, ok := from.(*packet.Addr)
-		if !ok || c.own(addr.HardwareAddr) {
-			continue
-		}
-		return c.buf[:n], bytes.Clone(addr.HardwareAddr), nil
-	}
-}
-
-// own reports whether a frame came back from the network to its sender, as some bonds and hubs do.
-// The socket's name is the interface's address of this moment, not that of when it was bound.
-func (c *Conn) own(src net.HardwareAddr) bool {
-	var name unix.Sockaddr
-	var nameErr error
-	err := c.raw.Control(func(fd uintptr) { name, nameErr = unix.Getsockname(int(fd)) })
-	if errors.Join(err, nameErr) != nil {
-		return false
-	}
-	ll, ok := name.(*unix.SockaddrLinklayer)
-	return ok && bytes.Equal(ll.Addr[:ll.Halen], src)
-}
-
-// Close leaves the group and closes the socket; a Receive under way returns an error.
+// Close closes the socket. The interface no longer hears the group for it.
 func (c *Conn) Close() error {
 	if err := c.conn.Close(); err != nil {
 		return fmt.Errorf("close packet socket on %s: %w", c.name, err)

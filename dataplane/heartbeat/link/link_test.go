@@ -32,6 +32,23 @@ func open(t *testing.T, l netlink.Link, dst net.HardwareAddr) *Conn {
 	return c
 }
 
+// hear opens both ends of an interface: it hears dst, and what arrives is received.
+func hear(t *testing.T, l netlink.Link, dst net.HardwareAddr) *Receiver {
+	t.Helper()
+	open(t, l, dst)
+	return listenOn(t, l)
+}
+
+func listenOn(t *testing.T, l netlink.Link) *Receiver {
+	t.Helper()
+	r, err := Listen(t.Context(), l.Attrs().Index)
+	if err != nil {
+		t.Fatalf("listen on %s: %v", l.Attrs().Name, err)
+	}
+	t.Cleanup(func() { _ = r.Close() })
+	return r
+}
+
 // within bounds a wait that must end by itself.
 func within(t *testing.T) context.Context {
 	t.Helper()
@@ -49,7 +66,7 @@ func TestPayloadArrives(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			nstest.Enter(t)
 			a, b := nstest.Veth(t, "a0", "b0")
-			from, to := open(t, a, dst), open(t, b, dst)
+			from, to := open(t, a, dst), hear(t, b, dst)
 			want := bytes.Repeat([]byte{0xbf, 1, 2, 3}, heartbeat.Size/4)
 			if err := from.Send(want); err != nil {
 				t.Fatal(err)
@@ -71,7 +88,7 @@ func TestPayloadArrives(t *testing.T) {
 func TestSourceFollowsInterfaceAddress(t *testing.T) {
 	nstest.Enter(t)
 	a, b := nstest.Veth(t, "a0", "b0")
-	from, to := open(t, a, clusterMAC), open(t, b, clusterMAC)
+	from, to := open(t, a, clusterMAC), hear(t, b, clusterMAC)
 	moved := net.HardwareAddr{0x02, 0, 0, 0, 0, 7}
 	if err := netlink.LinkSetHardwareAddr(a, moved); err != nil {
 		t.Fatal(err)
@@ -87,7 +104,7 @@ func TestSourceFollowsInterfaceAddress(t *testing.T) {
 func TestOwnFramesAndOtherEtherTypesAreIgnored(t *testing.T) {
 	nstest.Enter(t)
 	a, b := nstest.Veth(t, "a0", "b0")
-	to := open(t, b, clusterMAC)
+	to := hear(t, b, clusterMAC)
 	sendRaw(t, a, frame(b.Attrs().HardwareAddr, heartbeat.EtherType, "came back"))
 	sendRaw(t, a, frame(a.Attrs().HardwareAddr, 0x88b5, "another protocol"))
 	sendRaw(t, a, frame(a.Attrs().HardwareAddr, heartbeat.EtherType, "from a peer"))
@@ -155,7 +172,7 @@ func TestMTUTooSmall(t *testing.T) {
 func TestDownAndUpAgain(t *testing.T) {
 	nstest.Enter(t)
 	a, b := nstest.Veth(t, "a0", "b0")
-	from, to := open(t, a, clusterMAC), open(t, b, clusterMAC)
+	from, to := open(t, a, clusterMAC), hear(t, b, clusterMAC)
 	if err := netlink.LinkSetDown(b); err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +194,7 @@ func TestDownAndUpAgain(t *testing.T) {
 func TestReceiveEndsWithContextAndWorksAgain(t *testing.T) {
 	nstest.Enter(t)
 	a, b := nstest.Veth(t, "a0", "b0")
-	from, to := open(t, a, clusterMAC), open(t, b, clusterMAC)
+	from, to := open(t, a, clusterMAC), hear(t, b, clusterMAC)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, _, err := to.Receive(ctx); !errors.Is(err, context.Canceled) {
@@ -206,6 +223,12 @@ func TestOpenRejects(t *testing.T) {
 		if c, err := Open(t.Context(), tc.index, tc.dst); err == nil {
 			_ = c.Close()
 			t.Errorf("%s: no error", name)
+		}
+	}
+	for name, index := range map[string]int{"interface that is gone": 4711, "interface that is no LAN": 1} {
+		if r, err := Listen(t.Context(), index); err == nil {
+			_ = r.Close()
+			t.Errorf("listen on %s: no error", name)
 		}
 	}
 }
