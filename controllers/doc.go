@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package controllers holds the manager's reconcilers, one per concern:
+// Package controllers wires the manager's reconcilers, each of which has a room of its own:
 //
 //   - hosts turns the selected nodes into LoadBalancingHosts with stable host IDs, and sees to their orderly removal;
-//   - dataplane runs the agents: one DaemonSet per cluster and what it may do;
-//   - status puts together what the hosts report.
+//   - agents runs the agents: one DaemonSet per cluster and what it may do;
+//   - status puts together what the hosts report, as status, Events and metrics.
 //
-// None of them is on the data path: without the manager the nodes keep converging and serving.
+// What several of them need is in shared. None of them is on the data path: without the manager the nodes keep converging and serving.
 package controllers

@@ -24,7 +24,9 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/kube-wlbs/kube-wlbs/controllers"
+	"github.com/kube-wlbs/kube-wlbs/controllers/hosts"
 	"github.com/kube-wlbs/kube-wlbs/controllers/metricsauth"
+	"github.com/kube-wlbs/kube-wlbs/controllers/status"
 )
 
 // leaderElectionID is the Lease in the operator's namespace that the manager at work holds.
@@ -79,7 +81,7 @@ func parse(args []string) (options, error) {
 	flags := flag.NewFlagSet("wlbs-manager", flag.ContinueOnError)
 	flags.StringVar(&o.Namespace, "namespace", os.Getenv("POD_NAMESPACE"), "namespace in which the agents run (default $POD_NAMESPACE)")
 	flags.StringVar(&o.AgentImage, "agent-image", os.Getenv("AGENT_IMAGE"), "image of the agents (default $AGENT_IMAGE)")
-	flags.DurationVar(&o.NodeLostAfter, "node-lost-after", controllers.DefaultNodeLostAfter,
+	flags.DurationVar(&o.NodeLostAfter, "node-lost-after", hosts.DefaultNodeLostAfter,
 		"how long a node must have been not ready before its host is removed without its agent having torn down")
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", "0",
 		"address of the metrics, served by TLS to those whom the API server allows to get /metrics; 0 turns them off")
@@ -127,7 +129,7 @@ func newManager(config *rest.Config, o options) (manager.Manager, error) {
 	if err := controllers.Setup(mgr, o.Options); err != nil {
 		return nil, err
 	}
-	if err := metrics.Registry.Register(controllers.NewMetrics(mgr.GetCache())); err != nil {
+	if err := metrics.Registry.Register(status.NewMetrics(mgr.GetCache())); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
