@@ -14,12 +14,12 @@ import (
 	"time"
 )
 
-// How a client knocks while a node hangs: often enough to see an outage of a tenth of a second, and long enough to see the
+// How a client probes while a node hangs: often enough to see an outage of a tenth of a second, and long enough to see the
 // end of it.
 const (
-	knockInterval = 50 * time.Millisecond
-	knockTimeout  = 900 * time.Millisecond // below TCP's first repetition: a packet that nobody takes is a failure
-	knockDuration = 6 * time.Second
+	probeInterval = 50 * time.Millisecond
+	probeTimeout  = 900 * time.Millisecond // below TCP's first repetition: a packet that nobody takes is a failure
+	probeDuration = 6 * time.Second
 )
 
 // failOver lets a node hang under load, shows what clients and kubectl see of it, and lets the node go on.
@@ -28,7 +28,7 @@ func (d demo) failOver(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	d.say("%s pause %s: a node hangs, while a client makes %d connections a second", d.Engine, victim, time.Second/knockInterval)
+	d.say("%s pause %s: a node hangs, while a client makes %d connections a second", d.Engine, victim, time.Second/probeInterval)
 	if err := d.Pause(ctx, victim); err != nil {
 		return err
 	}
@@ -42,11 +42,11 @@ func (d demo) failOver(ctx context.Context) (err error) {
 			_ = goOn()
 		}
 	}()
-	knocks, err := d.knock(ctx)
+	probes, err := d.probe(ctx)
 	if err != nil {
 		return err
 	}
-	d.report(knocks)
+	d.report(probes)
 	if err := d.kubectl(ctx, nil, "get", "lbc"); err != nil {
 		return err
 	}
@@ -78,40 +78,40 @@ func (d demo) victim(ctx context.Context) (string, error) {
 	return "", fmt.Errorf("the manager runs on all of %v", d.workers)
 }
 
-// knock is one connection: when it began, and which node answered, if any.
-type knock struct {
+// probe is one connection: when it began, and which node answered, if any.
+type probe struct {
 	at   time.Duration
 	node string
 }
 
-// knock makes connections for a while, of which none waits for another, in the order in which they began.
-func (d demo) knock(ctx context.Context) ([]knock, error) {
-	client := &http.Client{Timeout: knockTimeout, Transport: &http.Transport{DisableKeepAlives: true}}
-	knocks := make([]knock, knockDuration/knockInterval)
-	tick := time.NewTicker(knockInterval)
+// probe makes connections for a while, of which none waits for another, in the order in which they began.
+func (d demo) probe(ctx context.Context) ([]probe, error) {
+	client := &http.Client{Timeout: probeTimeout, Transport: &http.Transport{DisableKeepAlives: true}}
+	probes := make([]probe, probeDuration/probeInterval)
+	tick := time.NewTicker(probeInterval)
 	defer tick.Stop()
 	var work sync.WaitGroup
 	defer work.Wait()
 	start := time.Now()
-	for i := range knocks {
+	for i := range probes {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 		work.Go(func() {
-			knocks[i].at = time.Since(start)
-			knocks[i].node, _ = ask(ctx, client, d.vip)
+			probes[i].at = time.Since(start)
+			probes[i].node, _ = ask(ctx, client, d.vip)
 		})
 	}
 	work.Wait()
-	return knocks, ctx.Err()
+	return probes, ctx.Err()
 }
 
 // report says how many connections failed, and within what time.
-func (d demo) report(knocks []knock) {
-	failed := slices.DeleteFunc(slices.Clone(knocks), func(k knock) bool { return k.node != "" })
-	fmt.Fprintf(d.out, "  %d connections, %d failed", len(knocks), len(failed))
+func (d demo) report(probes []probe) {
+	failed := slices.DeleteFunc(slices.Clone(probes), func(p probe) bool { return p.node != "" })
+	fmt.Fprintf(d.out, "  %d connections, %d failed", len(probes), len(failed))
 	if len(failed) > 0 {
 		fmt.Fprintf(d.out, ", the last of them %.1f s after the first", (failed[len(failed)-1].at - failed[0].at).Seconds())
 	}
