@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
@@ -29,9 +30,10 @@ const (
 
 // address is one address of an interface as the kernel reports it.
 type address struct {
-	prefix netip.Prefix
-	label  string
-	proto  uint8
+	ifindex int
+	prefix  netip.Prefix
+	label   string
+	proto   uint8
 }
 
 func (a address) own(label string) bool {
@@ -164,9 +166,18 @@ func loopback() (int, error) {
 	return link.Attrs().Index, nil
 }
 
-// addresses lists an interface's addresses of both families. netlink.AddrList leaves IFA_PROTO out.
+// addresses lists an interface's addresses of both families.
 func addresses(ifindex int) ([]address, error) {
-	out, err := retryDump(func() ([]address, error) {
+	all, err := allAddresses()
+	if err != nil {
+		return nil, fmt.Errorf("list addresses of interface %d: %w", ifindex, err)
+	}
+	return slices.DeleteFunc(all, func(a address) bool { return a.ifindex != ifindex }), nil
+}
+
+// allAddresses lists the addresses of all interfaces. netlink.AddrList leaves IFA_PROTO out.
+func allAddresses() ([]address, error) {
+	return retryDump(func() ([]address, error) {
 		req := nl.NewNetlinkRequest(unix.RTM_GETADDR, unix.NLM_F_DUMP)
 		req.AddData(nl.NewIfAddrmsg(unix.AF_UNSPEC))
 		msgs, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWADDR)
@@ -176,23 +187,17 @@ func addresses(ifindex int) ([]address, error) {
 		var out []address
 		for _, m := range msgs {
 			msg := nl.DeserializeIfAddrmsg(m)
-			if int(msg.Index) != ifindex {
-				continue
-			}
 			attrs, err := nl.ParseRouteAttr(m[msg.Len():])
 			if err != nil {
 				return nil, err
 			}
 			if a := parseAddress(int(msg.Prefixlen), attrs); a.prefix.IsValid() {
+				a.ifindex = int(msg.Index)
 				out = append(out, a)
 			}
 		}
 		return out, nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("list addresses of interface %d: %w", ifindex, err)
-	}
-	return out, nil
 }
 
 func parseAddress(bits int, attrs []syscall.NetlinkRouteAttr) address {

@@ -3,9 +3,13 @@
 package hostnet
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"strconv"
+	"strings"
 	"unsafe"
 
 	"github.com/vishvananda/netlink"
@@ -20,11 +24,42 @@ import (
 // and removing takes away that use alone. A unicast address goes into the device's list by way of an
 // exclusive bridge "self" entry, which is a single one as well.
 func AddMACFilter(iface Interface, mac net.HardwareAddr) error {
-	err := changeMACFilter(iface, mac, true)
-	if err != nil && !errors.Is(err, unix.EEXIST) {
-		return fmt.Errorf("add %s to the receive filter of %s: %w", mac, iface.Name, err)
+	_, err := addMACFilter(iface, mac)
+	return err
+}
+
+// addMACFilter also reports whether the filter was missing.
+func addMACFilter(iface Interface, mac net.HardwareAddr) (missing bool, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("add %s to the receive filter of %s: %w", mac, iface.Name, err)
+		}
+	}()
+	there, err := hasMulticast(iface, mac)
+	if there || err != nil {
+		return false, err
 	}
-	return nil
+	err = changeMACFilter(iface, mac, true)
+	if errors.Is(err, unix.EEXIST) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// hasMulticast reports whether an interface has a global use of a multicast address. The kernel lists them nowhere else.
+func hasMulticast(iface Interface, mac net.HardwareAddr) (bool, error) {
+	table, err := os.ReadFile("/proc/thread-self/net/dev_mcast")
+	if err != nil {
+		return false, fmt.Errorf("list multicast addresses: %w", err)
+	}
+	index, addr := strconv.Itoa(iface.Index), hex.EncodeToString(mac)
+	for line := range strings.Lines(string(table)) {
+		f := strings.Fields(line) // index, name, uses, global use, address
+		if len(f) == 5 && f[0] == index && f[4] == addr {
+			return f[3] != "0", nil
+		}
+	}
+	return false, nil
 }
 
 // RemoveMACFilter undoes AddMACFilter, and does nothing if that was not called or the interface is gone.
