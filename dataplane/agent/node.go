@@ -33,7 +33,7 @@ type node struct {
 }
 
 func openNode(ctx context.Context, p *plan.Plan, bpffsDir string, log *slog.Logger) (*node, error) {
-	iface, err := hostnet.FindInterface(p.InterfaceName, p.VIPs[0])
+	iface, err := hostnet.FindInterface(p.InterfaceName, p.Primary)
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +148,7 @@ func (n *node) closeSockets() error {
 // removeLeftovers removes what an agent that is gone set up by this plan.
 func removeLeftovers(ctx context.Context, p *plan.Plan, bpffsDir string) error {
 	errs := []error{hostnet.RemoveVIPs(ctx, p.VIPs)}
-	iface, err := hostnet.FindInterface(p.InterfaceName, p.VIPs[0])
+	iface, err := hostnet.FindInterface(p.InterfaceName, p.Primary)
 	switch {
 	case err == nil:
 		errs = append(errs, leaveSegment(iface, p.ClusterMAC, p.Group, p.VIPs))

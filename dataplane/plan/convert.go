@@ -4,6 +4,7 @@ package plan
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
@@ -38,8 +39,8 @@ func (p *Plan) Settings(hostAddr netip.Addr, incarnation uint64, hostCode uint32
 		Period:      p.Period,
 		Tolerance:   p.Tolerance,
 	}
-	if p.VIPs[0].Is4() {
-		s.ClusterIP = p.VIPs[0].As4()
+	if p.Primary.Is4() {
+		s.ClusterIP = p.Primary.As4()
 	}
 	if hostAddr.Is4() {
 		s.HostIP = hostAddr.As4()
@@ -64,7 +65,12 @@ func (p *Plan) AdminState() convergence.AdminState {
 // Table is what the filter shall do by this plan and the buckets that convergence gave the host. mayHold says that the host
 // may keep clients by extended affinity.
 func (p *Plan) Table(d *convergence.Decision, mayHold bool) filter.Table {
-	t := filter.Table{Epoch: uint64(d.Epoch), VIPs: p.VIPs, Rules: p.Rules}
+	t := filter.Table{Epoch: uint64(d.Epoch), VIPs: p.VIPs}
+	for _, r := range p.Rules {
+		if !r.VIP.IsValid() || slices.Contains(p.VIPs, r.VIP) {
+			t.Rules = append(t.Rules, r)
+		}
+	}
 	for _, slot := range p.UsedSlots() {
 		s := &p.Slots[slot]
 		t.Slots[slot] = filter.Slot{Filter: filterMode(s), Affinity: s.Affinity, Own: d.Accept[slot], Busy: d.Busy[slot]}

@@ -13,8 +13,8 @@ import (
 // cluster's first virtual IP of each family, by which an IPv6-only cluster is known.
 func (p *Plan) Identities(own []netip.Addr) []heartbeat.Identity {
 	i := heartbeat.Identity{HostID: p.HostID, HostKey: p.HostKey(), ClusterKey: p.ClusterKey(), HostName: p.NodeName}
-	if p.VIPs[0].Is4() {
-		i.ClusterIP = p.VIPs[0].As4()
+	if p.Primary.Is4() {
+		i.ClusterIP = p.Primary.As4()
 	}
 	for _, a := range own {
 		if a.Is4() {

@@ -8,7 +8,7 @@ import "hash/fnv"
 func (p *Plan) HostKey() uint32 { return key(p.NodeName) }
 
 // ClusterKey stands for the cluster in heartbeats; it is never 0.
-func (p *Plan) ClusterKey() uint32 { return key(p.ClusterName, p.VIPs[0].String()) }
+func (p *Plan) ClusterKey() uint32 { return key(p.ClusterName, p.Primary.String()) }
 
 // key returns a short name for what its arguments name together; never 0.
 func key(of ...string) uint32 {

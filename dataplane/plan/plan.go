@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
@@ -39,7 +38,10 @@ type Plan struct {
 	Hook v1alpha1.Hook
 	// Connections is the size of the table of tracked connections.
 	Connections uint32
-	// VIPs are the virtual IPs that the host serves, the primary one first; there is at least one.
+	// Primary is the first virtual IP of the cluster, whether the cluster holds it or not: what tells clusters apart derives from it.
+	Primary netip.Addr
+	// VIPs are the virtual IPs that the host serves, in the cluster's order: those that the cluster holds. A host without any does
+	// not join the cluster.
 	VIPs []netip.Addr
 	// ClusterMAC is what the virtual IPs resolve to, HeartbeatMAC where heartbeats go.
 	ClusterMAC, HeartbeatMAC net.HardwareAddr
@@ -60,7 +62,8 @@ type Plan struct {
 	SlotNames []string
 	// Slots are the policies of the slots, and this host's part in them.
 	Slots [bucket.Slots]Slot
-	// Rules say which packets fall into which slot; what none of them matches falls into bucket.DefaultSlot.
+	// Rules are the port rules by slot: which packets fall into which slot. What none of them matches falls into
+	// bucket.DefaultSlot. A rule for one virtual IP that the host does not serve is among them; no packet falls into its slot.
 	Rules []filter.Rule
 }
 
@@ -90,40 +93,28 @@ func New(c Config) (*Plan, error) {
 	if host.DrainTimeoutSeconds != nil {
 		p.DrainTimeout = time.Duration(*host.DrainTimeoutSeconds) * time.Second
 	}
-	if err := errors.Join(p.resolveVIPs(spec), p.resolveRules(spec, host), p.digestAll(spec)); err != nil {
+	if err := p.resolve(spec, host); err != nil {
 		return nil, fmt.Errorf("cluster %s: %w", c.Cluster.Name, err)
 	}
 	return p, nil
 }
 
-func (p *Plan) resolveVIPs(spec *v1alpha1.LoadBalancingClusterSpec) error {
-	if len(spec.VirtualIPs) == 0 {
-		return errors.New("spec.virtualIPs: at least one is needed")
+func (p *Plan) resolve(spec *v1alpha1.LoadBalancingClusterSpec, host *v1alpha1.LoadBalancingHostSpec) error {
+	all, err := parseVIPs(spec.VirtualIPs)
+	if err != nil {
+		return err
 	}
-	for i, s := range spec.VirtualIPs {
-		vip, err := netip.ParseAddr(s)
-		if err != nil {
-			return fmt.Errorf("spec.virtualIPs[%d]: %w", i, err)
-		}
-		if slices.Contains(p.VIPs, vip) {
-			return fmt.Errorf("spec.virtualIPs[%d]: %s is there twice", i, vip)
-		}
-		p.VIPs = append(p.VIPs, vip)
+	if err := errors.Join(p.resolveVIPs(spec, host, all), p.resolveRules(spec, host, all)); err != nil {
+		return err
 	}
-	p.ClusterMAC = v1alpha1.ClusterMAC(spec.EffectiveMode(), p.VIPs[0])
-	p.Group = v1alpha1.ClusterGroup(spec.EffectiveMode(), p.VIPs[0])
-	p.HeartbeatMAC = p.ClusterMAC
-	if spec.EffectiveMode() == v1alpha1.ModeUnicast { // Microsoft KB Q232711
-		p.HeartbeatMAC = net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
-	}
-	return nil
+	return p.digestAll(spec)
 }
 
 // NeedsRestart reports whether the plan asks for more than a host can change while it is a member: it has to leave the cluster
 // and to begin anew.
 func (p *Plan) NeedsRestart(old *Plan) bool {
 	return p.HostID != old.HostID || p.InterfaceName != old.InterfaceName || p.Hook != old.Hook ||
-		p.Connections != old.Connections || p.ClusterMAC.String() != old.ClusterMAC.String() || p.VIPs[0] != old.VIPs[0]
+		p.Connections != old.Connections || p.ClusterMAC.String() != old.ClusterMAC.String() || p.Primary != old.Primary
 }
 
 // SlotName returns the name of the port rule in a slot that is in use.

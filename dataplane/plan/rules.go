@@ -32,14 +32,14 @@ type Slot struct {
 	StickyFor time.Duration
 }
 
-func (p *Plan) resolveRules(spec *v1alpha1.LoadBalancingClusterSpec, host *v1alpha1.LoadBalancingHostSpec) error {
+func (p *Plan) resolveRules(spec *v1alpha1.LoadBalancingClusterSpec, host *v1alpha1.LoadBalancingHostSpec, all []netip.Addr) error {
 	rules := spec.EffectivePortRules()
 	if len(rules) > v1alpha1.MaxPortRules {
 		return fmt.Errorf("spec.portRules: %d rules, at most %d are possible", len(rules), v1alpha1.MaxPortRules)
 	}
 	for slot := range rules {
 		r := &rules[slot]
-		rule, err := p.filterRule(r, slot)
+		rule, err := filterRule(r, slot, all)
 		if err != nil {
 			return fmt.Errorf("spec.portRules[%d] (%s): %w", slot, r.Name, err)
 		}
@@ -67,7 +67,8 @@ func (p *Plan) resolveRules(spec *v1alpha1.LoadBalancingClusterSpec, host *v1alp
 	return nil
 }
 
-func (p *Plan) filterRule(r *v1alpha1.PortRule, slot int) (filter.Rule, error) {
+// filterRule is a port rule in the terms of the filter. all are the virtual IPs that the cluster has.
+func filterRule(r *v1alpha1.PortRule, slot int, all []netip.Addr) (filter.Rule, error) {
 	rule := filter.Rule{
 		From: uint16(r.Ports.From),
 		To:   uint16(r.Ports.To),
@@ -78,14 +79,11 @@ func (p *Plan) filterRule(r *v1alpha1.PortRule, slot int) (filter.Rule, error) {
 	if r.Ports.From < 0 || r.Ports.To > 65535 || r.Ports.From > r.Ports.To {
 		return rule, fmt.Errorf("ports %d-%d are no range within 0-65535", r.Ports.From, r.Ports.To)
 	}
-	if r.VirtualIP == "" {
-		return rule, nil
-	}
-	vip, err := netip.ParseAddr(r.VirtualIP)
+	vip, err := virtualIPOf(r)
 	if err != nil {
-		return rule, fmt.Errorf("virtualIP: %w", err)
+		return rule, err
 	}
-	if !slices.Contains(p.VIPs, vip) {
+	if vip.IsValid() && !slices.Contains(all, vip) {
 		return rule, fmt.Errorf("virtualIP %s is not in spec.virtualIPs", vip)
 	}
 	rule.VIP = vip
