@@ -3,45 +3,24 @@
 package kubetest
 
 import (
+	"context"
 	"testing"
 	"time"
+
+	"github.com/kube-wlbs/kube-wlbs/internal/eventually"
 )
 
-// How long and how often Eventually looks. What is waited for takes milliseconds; the limit is for busy machines.
-const (
-	patience = 30 * time.Second
-	interval = 50 * time.Millisecond
-)
+// patience is how long Eventually waits. What is waited for takes milliseconds; the limit is for busy machines.
+const patience = 30 * time.Second
 
 // Eventually calls check until it returns nil, and fails the test with its last error.
 func Eventually(tb testing.TB, check func() error) {
 	tb.Helper()
-	deadline := time.After(patience)
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		select {
-		case <-deadline:
-			tb.Fatalf("still not after %s: %v", patience, err)
-		case <-time.After(interval):
-		}
-	}
+	eventually.Must(tb, patience, "what the API server is to show", func(context.Context) error { return check() })
 }
 
 // Consistently calls check for a while and fails the test with its first error.
 func Consistently(tb testing.TB, duration time.Duration, check func() error) {
 	tb.Helper()
-	deadline := time.After(duration)
-	for {
-		if err := check(); err != nil {
-			tb.Fatal(err)
-		}
-		select {
-		case <-deadline:
-			return
-		case <-time.After(interval):
-		}
-	}
+	eventually.Steadily(tb, duration, "what the API server shows", func(context.Context) error { return check() })
 }
