@@ -4,7 +4,6 @@ package kind
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/internal/eventually"
 )
 
 // bystander is what must be the same after the tests of a LoadBalancingCluster that was there before them: `make demo`
@@ -57,17 +57,12 @@ func listBystanders(ctx context.Context) (map[string]bystander, error) {
 func awaitBystanders(before map[string]bystander) error {
 	ctx, cancel := contextFor(2 * time.Minute)
 	defer cancel()
-	tick := time.NewTicker(pollInterval)
-	defer tick.Stop()
-	for {
+	_, err := eventually.Until(ctx, pollInterval, func(ctx context.Context) error {
 		now, err := listBystanders(ctx)
-		if err == nil && maps.Equal(before, now) {
-			return nil
+		if err == nil && !maps.Equal(before, now) {
+			err = fmt.Errorf("the clusters are %+v, and were %+v before the tests", now, before)
 		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return errors.Join(err, fmt.Errorf("the clusters are %+v, and were %+v before the tests", now, before))
-		}
-	}
+		return err
+	})
+	return err
 }

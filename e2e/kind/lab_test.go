@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/kube-wlbs/kube-wlbs/internal/eventually"
 )
 
 // The tests below prove the testbed: a fault that does not happen would let every
@@ -21,7 +23,7 @@ func TestUnpluggedNodeIsCutOff(t *testing.T) {
 	mustReach(t, workers[0], workers[2])
 
 	must(t, cluster.Plug(t.Context(), workers[1]))
-	eventually(t, time.Minute, "reach the node that was plugged in again", func(ctx context.Context) error {
+	eventually.Must(t, time.Minute, "reach the node that was plugged in again", func(ctx context.Context) error {
 		return reach(ctx, workers[0], workers[1])
 	})
 }
@@ -36,7 +38,7 @@ func TestPartitionKeepsTwoNodesApart(t *testing.T) {
 	mustReach(t, workers[2], workers[1])
 
 	must(t, cluster.Heal(t.Context()))
-	eventually(t, time.Minute, "reach the node after the partition", func(ctx context.Context) error {
+	eventually.Must(t, time.Minute, "reach the node after the partition", func(ctx context.Context) error {
 		return reach(ctx, workers[0], workers[1])
 	})
 }
@@ -50,7 +52,7 @@ func TestPausedNodeDoesNotAnswer(t *testing.T) {
 		t.Error("a program was run in a paused node")
 	}
 	must(t, cluster.Unpause(t.Context(), workers[2]))
-	eventually(t, time.Minute, "run a program in the node", func(ctx context.Context) error {
+	eventually.Must(t, time.Minute, "run a program in the node", func(ctx context.Context) error {
 		_, err := cluster.InNode(ctx, workers[2], "true")
 		return err
 	})
@@ -62,14 +64,14 @@ func TestKilledNodeComesBackWithItsAddress(t *testing.T) {
 	must(t, err)
 	must(t, cluster.Kill(t.Context(), workers[2]))
 	t.Cleanup(func() { _ = cluster.Start(context.WithoutCancel(t.Context()), workers[2]) })
-	eventually(t, time.Minute, "see the node end", func(ctx context.Context) error {
+	eventually.Must(t, time.Minute, "see the node end", func(ctx context.Context) error {
 		if _, err := cluster.PID(ctx, workers[2]); err == nil {
 			return errors.New("it runs")
 		}
 		return nil
 	})
 	must(t, cluster.Start(t.Context(), workers[2]))
-	eventually(t, time.Minute, "reach the node that was started again", func(ctx context.Context) error {
+	eventually.Must(t, time.Minute, "reach the node that was started again", func(ctx context.Context) error {
 		after, err := cluster.Address(ctx, workers[2])
 		if err != nil {
 			return err
@@ -105,7 +107,7 @@ func reach(ctx context.Context, from, to string) error {
 // mustReach tries again: a busy machine may not even start a program within the time that a packet has.
 func mustReach(t *testing.T, from, to string) {
 	t.Helper()
-	eventually(t, time.Minute, from+" reaches "+to, func(ctx context.Context) error { return reach(ctx, from, to) })
+	eventually.Must(t, time.Minute, from+" reaches "+to, func(ctx context.Context) error { return reach(ctx, from, to) })
 }
 
 func mustNotReach(t *testing.T, from, to string) {
@@ -119,26 +121,5 @@ func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
-	}
-}
-
-// eventually calls check every 100 ms until it returns no error, and fails the test
-// with the last one when limit has passed.
-func eventually(t *testing.T, limit time.Duration, what string, check func(context.Context) error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	defer cancel()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := check(ctx)
-		if err == nil {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("%s: not within %s: %v", what, limit, err)
-		}
 	}
 }

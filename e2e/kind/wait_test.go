@@ -7,6 +7,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/kube-wlbs/kube-wlbs/internal/eventually"
 )
 
 // pollInterval is the time between two looks at what is waited for.
@@ -23,24 +25,11 @@ func within(t *testing.T, limit time.Duration, what string, check func(context.C
 	t.Helper()
 	ctx, cancel := contextFor(limit)
 	defer cancel()
-	start := time.Now()
-	tick := time.NewTicker(pollInterval)
-	defer tick.Stop()
-	var last error
-	for {
-		err := check(ctx)
-		if err == nil {
-			return time.Since(start)
-		}
-		if last == nil || ctx.Err() == nil {
-			last = err // and not that the time is over
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("%s: not within %s: %v\n%s", what, limit, last, stateOfObjects())
-		}
+	took, err := eventually.Until(ctx, pollInterval, check)
+	if err != nil {
+		t.Fatalf("%s\n%s", eventually.Failure(what, limit, err), stateOfObjects())
 	}
+	return took
 }
 
 // steadily calls check for a while and fails the test at its first error.
@@ -48,12 +37,8 @@ func steadily(t *testing.T, duration time.Duration, what string, check func(cont
 	t.Helper()
 	ctx, cancel := contextFor(duration + 10*time.Second)
 	defer cancel()
-	tick := time.NewTicker(pollInterval)
-	defer tick.Stop()
-	for end := time.Now().Add(duration); time.Now().Before(end); <-tick.C {
-		if err := check(ctx); err != nil {
-			t.Fatalf("%s: %v\n%s", what, err, stateOfObjects())
-		}
+	if err := eventually.While(ctx, pollInterval, duration, check); err != nil {
+		t.Fatalf("%s: %v\n%s", what, err, stateOfObjects())
 	}
 }
 
