@@ -46,14 +46,16 @@ func (m Mode) String() string {
 type Member struct {
 	// ID is the host ID, 1..32, unique among the members.
 	ID uint8
-	// Weight is the host's share relative to the other members' weights; 0 gives nothing. The default slot ignores it.
+	// Weight is the host's share relative to the other members' weights; 0 gives nothing. The default
+	// slot ignores it.
 	Weight uint32
-	// Priority is the place in a Single slot, the lowest first. Hosts with equal ones do not stay members together: until one is
-	// out, the lower host ID goes first.
+	// Priority is the place in a Single slot, the lowest first. Of hosts with equal ones all but one
+	// leave the membership; until then the lower host ID goes first.
 	Priority uint8
 	// Eligible is false while the host is drained or the rule is disabled or drained on it.
 	Eligible bool
-	// Owned are the buckets the host has now. Where two members claim a bucket, the first in the slice has it.
+	// Owned are the buckets the host has now. If two members claim a bucket, the first in the slice
+	// has it.
 	Owned bucket.Map
 }
 
@@ -64,18 +66,11 @@ func (m *Member) Takes(slot int) bool {
 
 // Place returns the buckets of each member, in the order of members.
 //
-// A Multiple slot follows Quotas; a member keeps what it has up to its quota, the lowest buckets first, and the
-// rest goes out in ascending order to the members in order of their IDs. The default slot goes to the member with
-// the lowest ID whatever the mode, unless it is Disabled or Unused.
+// In a Multiple slot each member has a quota by its weight. It keeps the buckets it has up to that,
+// the lowest first; the others are given in ascending order to the members in order of their IDs. The
+// default slot goes to the member with the lowest ID whatever the mode, unless it is Disabled or Unused.
 func Place(slot int, mode Mode, members []Member) []bucket.Map {
 	out := make([]bucket.Map, len(members))
-	PlaceInto(out, slot, mode, members)
-	return out
-}
-
-// PlaceInto is Place into a slice of the same length as members.
-func PlaceInto(out []bucket.Map, slot int, mode Mode, members []Member) {
-	clear(out)
 	switch {
 	case mode == Disabled || mode == Unused:
 	case slot == bucket.DefaultSlot:
@@ -87,6 +82,7 @@ func PlaceInto(out []bucket.Map, slot int, mode Mode, members []Member) {
 	default:
 		spread(out, slot, members)
 	}
+	return out
 }
 
 // giveAll gives every bucket to the first eligible member in the given order.
@@ -104,16 +100,16 @@ func giveAll(out []bucket.Map, slot int, members []Member, order func(a, b *Memb
 
 // spread places the buckets of a Multiple slot.
 func spread(out []bucket.Map, slot int, members []Member) {
-	quotas := Quotas(slot, members)
+	due := quotas(slot, members)
 	var taken bucket.Map
 	for i := range members {
-		keep := lowest((members[i].Owned & bucket.All).Minus(taken), quotas[i])
+		keep := lowest((members[i].Owned & bucket.All).Minus(taken), due[i])
 		out[i] = keep
 		taken |= keep
 	}
 	free := bucket.All.Minus(taken)
 	for _, i := range byID(members) {
-		more := lowest(free, quotas[i]-out[i].Len())
+		more := lowest(free, due[i]-out[i].Len())
 		out[i] |= more
 		free = free.Minus(more)
 	}
@@ -143,11 +139,12 @@ func byID(members []Member) []int {
 	return order
 }
 
-// Quotas returns how many buckets each member is due in a Multiple slot: its weighted share by largest remainder.
-// Equal remainders go first to members that already have more than the whole part of their share, so that no bucket
-// moves without need, then by host ID rotated by slot, so that the odd buckets of many rules do not all fall on one host.
-func Quotas(slot int, members []Member) []int {
-	quotas := make([]int, len(members))
+// quotas returns how many buckets each member is due in a Multiple slot: its weighted share by largest
+// remainder. Equal remainders go first to members that already have more than the whole part of their
+// share, so that no bucket moves without need, then by host ID rotated by slot, so that the odd buckets
+// of many rules do not all fall on one host.
+func quotas(slot int, members []Member) []int {
+	due := make([]int, len(members))
 	var sum uint64
 	order := make([]int, 0, len(members))
 	for _, i := range byID(members) {
@@ -157,19 +154,19 @@ func Quotas(slot int, members []Member) []int {
 		}
 	}
 	if sum == 0 {
-		return quotas
+		return due
 	}
 	rest := bucket.Count
 	remainder := make([]uint64, len(members))
 	rank := make([]int, len(members))
 	for k, i := range order {
 		share := bucket.Count * uint64(members[i].Weight)
-		quotas[i], remainder[i] = int(share/sum), share%sum
-		rest -= quotas[i]
+		due[i], remainder[i] = int(share/sum), share%sum
+		rest -= due[i]
 		rank[i] = ((k-slot)%len(order) + len(order)) % len(order)
 	}
 	holds := func(i int) int {
-		if members[i].Owned.Len() > quotas[i] {
+		if members[i].Owned.Len() > due[i] {
 			return 0
 		}
 		return 1
@@ -178,7 +175,7 @@ func Quotas(slot int, members []Member) []int {
 		return cmp.Or(cmp.Compare(remainder[b], remainder[a]), cmp.Compare(holds(a), holds(b)), cmp.Compare(rank[a], rank[b]))
 	})
 	for _, i := range order[:rest] {
-		quotas[i]++
+		due[i]++
 	}
-	return quotas
+	return due
 }

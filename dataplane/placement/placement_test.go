@@ -70,10 +70,10 @@ func TestMovement(t *testing.T) {
 			members[i].Owned = members[i].Owned.Minus(claimed)
 			claimed |= members[i].Owned
 		}
-		got, quotas := Place(s, Multiple, members), Quotas(s, members)
+		got, due := Place(s, Multiple, members), quotas(s, members)
 		for i, m := range members {
-			if kept, want := (got[i] & m.Owned).Len(), min(m.Owned.Len(), quotas[i]); kept != want {
-				t.Fatalf("host %d kept %d of %d buckets with a quota of %d", m.ID, kept, m.Owned.Len(), quotas[i])
+			if kept, want := (got[i] & m.Owned).Len(), min(m.Owned.Len(), due[i]); kept != want {
+				t.Fatalf("host %d kept %d of %d buckets with a quota of %d", m.ID, kept, m.Owned.Len(), due[i])
 			}
 		}
 	})
@@ -203,7 +203,7 @@ func TestOddBucketsRotate(t *testing.T) {
 	}
 	odd := make([]int, len(members))
 	for s := range members {
-		for i, q := range Quotas(s, members) {
+		for i, q := range quotas(s, members) {
 			odd[i] += q - bucket.Count/len(members)
 		}
 	}
