@@ -11,14 +11,6 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/placement"
 )
 
-// known returns the newest heartbeat of a host, this one included, nil if there is none.
-func (m *Machine) known(id uint8) *heartbeat.Message {
-	if id == m.s.HostID {
-		return m.self
-	}
-	return m.peers[id].msg
-}
-
 // memberDigest returns what a host contributes to the inputs.
 func (m *Machine) memberDigest(id uint8) *memberDigest {
 	if id == m.s.HostID {
@@ -27,12 +19,13 @@ func (m *Machine) memberDigest(id uint8) *memberDigest {
 	return m.peers[id].digest.of(m.peers[id].msg)
 }
 
-// inputsOf digests all that the assignment for a view is computed from. It reports false while not everything is known here.
+// inputsOf digests all that the assignment for a view is computed from, and of that the members'
+// parameters. ok is false while some of it is not known here.
 func (m *Machine) inputsOf(view heartbeat.Set, policy uint64) (inputs, config uint64, ok bool) {
 	in, cfg := digestSeed.add(policy).add(uint64(view)), digestSeed.add(policy)
 	for id := range each(view) {
-		msg := m.known(id)
-		if msg == nil || id != m.s.HostID && !m.live.Has(id) || tablesDigest(msg) != policy {
+		msg := m.latest(id)
+		if msg == nil || id != m.s.HostID && !m.live.Has(id) || advertisedDigest(msg) != policy {
 			return 0, 0, false
 		}
 		d := m.memberDigest(id)
@@ -54,9 +47,10 @@ func (m *Machine) assign(view heartbeat.Set, policy *Policy) assignment {
 	var buffer [heartbeat.MaxHosts]*heartbeat.Message
 	hosts := buffer[:0]
 	for id := range each(view) {
-		hosts = append(hosts, m.known(id))
+		hosts = append(hosts, m.latest(id))
 	}
-	// Where two hosts claim a bucket, after a merge or while one lags a commit behind, the newest claim of a host that serves counts.
+	// Where two hosts claim a bucket, after a merge or while one is a commit behind, the newest
+	// claim of a host that serves counts.
 	slices.SortStableFunc(hosts, func(a, b *heartbeat.Message) int {
 		return cmp.Or(cmp.Compare(b.Flags&heartbeat.Serving, a.Flags&heartbeat.Serving),
 			cmp.Compare(b.Committed.Number, a.Committed.Number), cmp.Compare(a.HostID, b.HostID))
@@ -102,17 +96,18 @@ func place(slot int, mode placement.Mode, hosts []*heartbeat.Message, evicted he
 	return placement.Place(slot, mode, members)
 }
 
-// evicted grants the wish of stalled hosts for nothing, to less than half of the members.
+// evicted returns the hosts that asked for no buckets and get none: those with the lowest IDs, less
+// than half of the members.
 func evicted(hosts []*heartbeat.Message) heartbeat.Set {
-	var wishes heartbeat.Set
+	var asked heartbeat.Set
 	for _, h := range hosts {
 		if h.Flags&heartbeat.Evict != 0 {
-			wishes = wishes.With(h.HostID)
+			asked = asked.With(h.HostID)
 		}
 	}
 	var granted heartbeat.Set
 	left := (len(hosts) - 1) / 2
-	for id := range each(wishes) {
+	for id := range each(asked) {
 		if left > 0 {
 			granted, left = granted.With(id), left-1
 		}

@@ -9,7 +9,8 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat"
 )
 
-// digest is a running 64-bit hash. It is part of the protocol: all hosts of a cluster must compute the same.
+// digest is a running 64-bit hash. It is part of the protocol: all hosts of a cluster must compute
+// the same.
 type digest uint64
 
 const digestSeed digest = 0x9E3779B97F4A7C15
@@ -35,7 +36,7 @@ func (c *memberDigest) of(msg *heartbeat.Message) *memberDigest {
 		return c
 	}
 	d := digestSeed.add(uint64(msg.HostID)<<32 | uint64(msg.HostKey)).add(msg.Incarnation)
-	d = d.add(uint64(msg.Flags & (heartbeat.Draining | heartbeat.Evict))).add(tablesDigest(msg))
+	d = d.add(uint64(msg.Flags & (heartbeat.Draining | heartbeat.Evict))).add(advertisedDigest(msg))
 	for i := range bucket.Slots {
 		d = d.add(uint64(msg.Rules[i])<<32 | uint64(msg.Weights[i]))
 	}
@@ -49,17 +50,4 @@ func (c *memberDigest) of(msg *heartbeat.Message) *memberDigest {
 	c.inputs = uint64(d)
 	c.valid = true
 	return c
-}
-
-// tablesDigest is the policy to which the tables of a heartbeat belong.
-func tablesDigest(msg *heartbeat.Message) uint64 {
-	if msg.Flags&heartbeat.TablesOffered != 0 {
-		return msg.Offered
-	}
-	return msg.InForce
-}
-
-// holds reports whether the sender can filter by the policy.
-func holds(msg *heartbeat.Message, policy uint64) bool {
-	return policy != 0 && (msg.InForce == policy || msg.Offered == policy)
 }

@@ -48,7 +48,7 @@ func TestMemberForgotItsGroup(t *testing.T) {
 		t.Fatalf("host 4 is %v under %d, host 3 serves with %s", four.view.State, four.view.Default, list(three.view.Committed))
 	}
 	four.m.promise = heartbeat.Round{Number: 99, Leader: 1} // as it would be for somebody who leads both groups
-	if !four.m.contradicts(three.m.sent) || !three.m.contradicts(four.m.sent) {
-		t.Errorf("host 4 sees a contradiction: %t, host 3: %t", four.m.contradicts(three.m.sent), three.m.contradicts(four.m.sent))
+	if !four.m.inOtherPartition(three.m.sent) || !three.m.inOtherPartition(four.m.sent) {
+		t.Errorf("host 4 sees a contradiction: %t, host 3: %t", four.m.inOtherPartition(three.m.sent), three.m.inOtherPartition(four.m.sent))
 	}
 }

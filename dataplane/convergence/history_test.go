@@ -17,7 +17,7 @@ var (
 )
 
 // history makes a random history from its seed: a cluster that starts, a few seconds of disturbance, then rest.
-func history(seed uint64, k knobs) *simulation {
+func history(seed uint64, broken rule) *simulation {
 	s := newSimulation(seed, 0)
 	n := 2 + s.rng.IntN(4)
 	switch r := s.rng.IntN(1000); {
@@ -28,7 +28,7 @@ func history(seed uint64, k knobs) *simulation {
 	}
 	rng := s.rng
 	s = newSimulation(seed, n)
-	s.rng, s.knobs = rng, k
+	s.rng, s.broken = rng, broken
 	s.tolerance = 3 + s.rng.IntN(3)
 	if s.rng.IntN(2) == 0 {
 		s.loss = s.rng.Float64() * 0.3
@@ -256,7 +256,7 @@ func (s *simulation) rest() {
 
 func TestRandomHistories(t *testing.T) {
 	if *seedFlag != 0 {
-		s := history(*seedFlag, knobs{})
+		s := history(*seedFlag, noRule)
 		if testing.Verbose() {
 			s.trace = t.Output()
 		}
@@ -271,7 +271,7 @@ func TestRandomHistories(t *testing.T) {
 	}
 	steps, frames, failed := 0, 0, 0
 	for seed := *firstFlag; seed < *firstFlag+n; seed++ {
-		s := history(seed, knobs{})
+		s := history(seed, noRule)
 		if err := s.play(); err != nil {
 			t.Errorf("seed %d (%d hosts): %v; replay with -run TestRandomHistories -convergence.seed %d -v", seed, len(s.hosts), err, seed)
 			if failed++; failed >= 10 {

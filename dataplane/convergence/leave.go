@@ -3,69 +3,44 @@
 package convergence
 
 import (
-	"time"
-
 	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat"
 )
 
-// goodbyeFrames is how often a host says that it left: its peers excluded it already, so this only spares them the timeout in
-// case that did not work.
-const goodbyeFrames = 3
+// leaveNoticeCount is how many heartbeats say that a host left. Its peers have a round without it
+// by then; if not, the notice saves them the timeout.
+const leaveNoticeCount = 3
 
-// maxHoldMillis bounds an announced silence: peers cannot take over from a host that dies during it.
-const maxHoldMillis = 60_000
-
-// finishLeaving ends the membership once the peers committed a round without this host, or there is nobody to hand over to, or
-// that took two timeouts.
+// finishLeaving ends the membership once the peers committed a round without this host, or no peer
+// can take over, or two timeouts have passed.
 func (m *Machine) finishLeaving() {
 	if !m.leaving() {
 		return
 	}
-	heirs := false
+	successors := false
 	for id := range each(m.mutual) {
 		msg := m.peers[id].msg
 		if msg.Flags&notMember != 0 {
 			continue
 		}
-		if msg.Flags&heartbeat.Serving != 0 && msg.View.Has(m.s.HostID) || m.serving {
-			heirs = true
+		if msg.Flags&heartbeat.Serving != 0 && msg.View.Has(m.s.HostID) || m.serving() {
+			successors = true
 		}
 	}
-	if heirs && m.now < m.leavingAt+2*m.timeout() {
+	if successors && m.now < m.leavingAt+2*m.timeout() {
 		return
 	}
-	m.release()
-	m.suspended = false
-	m.left, m.goodbyes = true, goodbyeFrames
+	m.fence()
+	m.endService(serviceExcluded)
+	m.membership, m.leaveNotices = memberOut, leaveNoticeCount
 	m.leader = 0
 	m.nextSend = m.now
 	m.compose()
 }
 
-// settleLeft keeps a stopped host quiet.
-func (m *Machine) settleLeft() {
+// evaluateStopped keeps a stopped host out of everything.
+func (m *Machine) evaluateStopped() {
 	m.masked = bucket.Table{}
 	m.leader = 0
 	m.compose()
-}
-
-// hold announces a silence.
-func (m *Machine) hold(d time.Duration) {
-	m.holdFor = min(d, maxHoldMillis*time.Millisecond)
-	m.holdUntil, m.holdSent = m.now+m.holdFor, false
-	m.nextSend = m.now
-}
-
-// holdReady reports whether all live peers honour the announced hold.
-func (m *Machine) holdReady() bool {
-	if m.holdUntil <= m.now || !m.holdSent {
-		return false
-	}
-	for id := range each(m.mutual) {
-		if !m.peers[id].msg.HoldsHeard.Has(m.s.HostID) {
-			return false
-		}
-	}
-	return true
 }

@@ -9,44 +9,6 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat"
 )
 
-// never is later than any deadline.
-const never = time.Duration(1<<63 - 1)
-
-// stance is what a host has to do with the round it promised itself to.
-type stance uint8
-
-const (
-	// aside: nothing any more. The round may be committed, or given up for good.
-	aside stance = iota
-	// following: member that has not acknowledged yet.
-	following
-	// acked: member that acknowledged: accepts only what the round leaves it and commits when the leader did.
-	acked
-	// yielded: no member; accepts nothing until it commits a later round.
-	yielded
-)
-
-// round is a proposal as one of its members or outsiders sees it.
-type round struct {
-	id     heartbeat.Round
-	view   heartbeat.Set
-	inputs uint64
-	result uint32
-	cause  Cause
-	// Known once acknowledged:
-	policy       *Policy
-	config       uint64
-	table        bucket.Table
-	defaultOwner uint8
-	// keys are the members' host keys, incarnations theirs at that time.
-	keys         [heartbeat.MaxHosts + 1]uint32
-	incarnations [heartbeat.MaxHosts + 1]uint64
-	// outsiders had yielded to the round when it was acknowledged.
-	outsiders heartbeat.Set
-	// since is when the round was proposed here.
-	since time.Duration
-}
-
 // Machine is the state of one host. It is not safe for concurrent use.
 type Machine struct {
 	s         Settings
@@ -54,105 +16,85 @@ type Machine struct {
 	period    time.Duration
 	tolerance int
 
-	admin    AdminState
-	leaveFor bool // Leave was called: for good
-	left     bool
-	goodbyes int // frames that still announce that the host left
-
-	inForce, offered *Policy
-	tables           *Policy // the policy that Rules and Weights of the heartbeat belong to
+	// What the caller wants and says.
+	admin            AdminState
+	closing          bool    // Leave was called: no AdminState makes this host a member again
+	inForce, offered *Policy // of the last commit, and of the last Offer
 	traffic          Traffic
-	idle             bucket.Table
+	idle             bucket.Table // buckets without connections, of those that are not accepted
+	noCarrier        bool
 
-	peers  [heartbeat.MaxHosts + 1]peer
-	rivals [heartbeat.MaxHosts + 1]rival
-	names  map[uint32]string // what hosts call themselves, by their keys
-	live   heartbeat.Set     // peers heard within their timeout
-	mutual heartbeat.Set     // of these, those that list this host
+	// What this host knows of the others.
+	peers      [heartbeat.MaxHosts + 1]peer
+	duplicates [heartbeat.MaxHosts + 1]duplicate
+	names      map[uint32]string // node names by host key
+	live       heartbeat.Set     // peers heard within their timeout
+	mutual     heartbeat.Set     // those of live that list this host as heard
+	highest    uint32            // the highest number of a round, its own included
 
-	// self is the heartbeat that describes this host now; sent the last one that went out.
-	self, sent *heartbeat.Message
-	leader     uint8
-	highest    uint32
+	// What this host is, see state.go.
+	membership  membership
+	service     service
+	dispute     dispute
+	startedAt   time.Duration // when it became memberIn
+	listenUntil time.Duration // it does not start to serve alone before
+	leavingAt   time.Duration // when it became memberLeaving
 
-	promise heartbeat.Round
-	// agreedTo is the latest round that this host acknowledged in this incarnation.
-	agreedTo heartbeat.Round
-	stance   stance
-	pending  round // valid while following or acked
-	// yieldedTo are the inputs of the round that this host yielded to.
-	yieldedTo uint64
+	// Its part in rounds.
+	leader     uint8           // the host that it follows, 0 if there is none
+	advertised *Policy         // whose Rules and Weights are in the heartbeat
+	promise    heartbeat.Round // the latest round that it took part in
+	lastAcked  heartbeat.Round // the latest round that it acknowledged in this incarnation
+	yieldedTo  uint64          // inputs of the round that it yielded to last
+	role       role            // its part in promise
+	pending    round           // promise in full; valid while inRound
+	committed  round
+	lead       leadership
 
-	committed round
-	serving   bool
-	accept    bucket.Table // what the host may accept as far as rounds go
-	masked    bucket.Table // what it does not accept because another group may
+	// What the filter may do.
+	accept bucket.Table // by the rounds committed and acknowledged
+	masked bucket.Table // what it does not accept of that because another group may
 
-	suspended   bool // gave up its buckets to live peers
-	conflicted  bool // another host with this ID is established
-	unplugged   bool // the interface has no carrier
-	clashing    bool // another host with one of this one's handling priorities goes before it
-	startedAt   time.Duration
-	listenUntil time.Duration
-	leavingAt   time.Duration
+	// The heartbeats it sends: self describes it now, sent is the last one that went out. Both are
+	// immutable once sent.
+	self, sent             *heartbeat.Message
+	sequence               uint64
+	nextSend, lastSend     time.Duration
+	hasSent                bool // sent counts for the lease
+	leaveNotices           int  // heartbeats still to send that say it left
+	pacer                  pacer
+	leaseUntil, priorLease time.Duration // by the last heartbeat, and by the one before
 
-	lead leadership
+	// The hold of a restart: an announced silence. It extends the lease once all peers honour it.
+	holdUntil, holdFor time.Duration
+	holdSent           bool
+	holdGranted        bool
 
-	sequence uint64
-	nextSend time.Duration
-	lastSend time.Duration
-	hasSent  bool
-	// leaseUntil follows from the last heartbeat, priorLease from the one before.
-	leaseUntil, priorLease time.Duration
-	credit                 pacer
-	// holdUntil is the end of an announced silence; it extends the lease once all peers honour it.
-	holdUntil   time.Duration
-	holdFor     time.Duration
-	holdSent    bool
-	holdGranted bool
-
-	wake     time.Duration
+	wake     time.Duration // when Step has to be called at the latest
 	report   reporter
-	knobs    knobs
 	decision Decision
-}
-
-// knobs break rules of the protocol on purpose, for tests that must show that the checks notice.
-type knobs struct {
-	keepOnAck     bool // do not release at an acknowledgement
-	ignoreOutside bool // acknowledge without waiting for hosts outside the view
-	endlessLease  bool // let the filter accept for ever
-	commitUnacked bool // commit a proposal at once
-	neverYield    bool // keep serving beside another group
-	noMask        bool // do not take out what another group accepts
+	broken   rule // for tests only, see rules.go
 }
 
 // New returns the machine of a host that is Stopped. now is the time on the clock of all later Steps.
 func New(s Settings, now time.Duration) *Machine {
-	m := &Machine{s: s, now: now, period: s.Period, tolerance: s.Tolerance, left: true, wake: never, nextSend: now, names: map[uint32]string{}}
+	m := &Machine{
+		s: s, now: now, period: s.Period, tolerance: s.Tolerance,
+		wake: never, nextSend: now, names: map[uint32]string{},
+	}
 	m.self = &heartbeat.Message{}
-	m.credit.fill(now)
+	m.pacer.fill(now)
 	m.report.view = &View{State: StateStopped, Members: heartbeat.SetOf(s.HostID)}
 	return m
 }
 
-// timeout is how long a host may be silent.
-func (m *Machine) timeout() time.Duration { return m.period * time.Duration(m.tolerance) }
-
-// lease is how long after a heartbeat the filter may accept: less than the peers wait.
-func (m *Machine) lease() time.Duration { return m.timeout() - m.margin(m.timeout()) }
-
-// margin is by how much a lease is shorter than what peers wait: a quarter period for the granularity of the kernel's coarse
-// clock (at most 10 ms), and 1/64 of the time for clocks that run at different rates.
-func (m *Machine) margin(d time.Duration) time.Duration { return m.period/4 + d/64 }
-
 // Step takes events in order and returns what follows from them. now never goes back.
 func (m *Machine) Step(now time.Duration, events ...Event) Output {
 	m.now = max(now, m.now)
-	m.noticeOversleep()
+	m.fenceAfterPause()
 	dirty := m.now >= m.wake
 	for _, e := range events {
-		if m.take(e) {
+		if m.apply(e) {
 			dirty = true
 		}
 	}
@@ -163,8 +105,8 @@ func (m *Machine) Step(now time.Duration, events ...Event) Output {
 	return m.output()
 }
 
-// take applies one event and reports whether anything but the time of a heartbeat changed.
-func (m *Machine) take(e Event) bool {
+// apply applies one event and reports whether the state has to be evaluated again.
+func (m *Machine) apply(e Event) bool {
 	switch e := e.(type) {
 	case Received:
 		return m.receive(e.Message)
@@ -173,7 +115,7 @@ func (m *Machine) take(e Event) bool {
 	case Offer:
 		m.offer(e.Policy)
 	case AdminStateChanged:
-		m.desire(e.State)
+		m.setAdminState(e.State)
 	case Timing:
 		m.period, m.tolerance = e.Period, e.Tolerance
 		m.nextSend = m.now
@@ -185,10 +127,10 @@ func (m *Machine) take(e Event) bool {
 		m.traffic = e
 		return changed
 	case Leave:
-		m.leaveFor = true
-		m.desire(Stopped)
+		m.closing = true
+		m.setAdminState(Stopped)
 	case Hold:
-		m.hold(e.Duration)
+		m.announceHold(e.Duration)
 	case Unsent:
 		m.unsent()
 	case Carrier:
@@ -197,101 +139,30 @@ func (m *Machine) take(e Event) bool {
 	return true
 }
 
-// desire changes the desired state.
-func (m *Machine) desire(d AdminState) {
-	if m.leaveFor {
-		d = Stopped
-	}
-	was := m.member()
-	m.admin = d
-	switch is := m.member(); {
-	case is && (!was || m.left):
-		m.left, m.goodbyes, m.leavingAt = false, 0, 0
-		m.startedAt = m.now
-		m.listenUntil = m.now + m.timeout()
-		m.nextSend = m.now
-	case !is && was:
-		m.leavingAt = m.now
-	}
-}
+// maxPasses bounds how often evaluate runs the phases of a round; what one pass changes may allow
+// the next one more.
+const maxPasses = 4
 
-// member reports whether the host wants to be a member.
-func (m *Machine) member() bool { return m.admin == Started || m.admin == Drained }
-
-// leaving reports whether the host still has to hand over.
-func (m *Machine) leaving() bool { return !m.member() && !m.left }
-
-// noticeOversleep gives up the host's buckets if it was silent for so long that peers may have taken them over. One that serves
-// nothing and wakes late only reads what came meanwhile before it may start alone.
-func (m *Machine) noticeOversleep() {
-	if late := m.period / 2; !m.left && !m.serving && m.now-late > m.wake {
-		m.listenUntil = max(m.listenUntil, m.now+late)
-	}
-	if m.left || !m.hasSent || m.now < m.leaseEnd() {
-		return
-	}
-	if m.serving || m.stance == following || m.stance == acked {
-		m.report.transition(TransitionOverslept, m.s.HostID, "was silent for %v, longer than peers wait: accepts nothing until it converged again", m.now-m.lastSend)
-		m.release()
-	}
-	m.listenUntil = max(m.listenUntil, m.now+m.timeout())
-	for id := range each(m.live) {
-		m.peers[id].heardAt = m.now
-	}
-	m.hasSent, m.holdUntil, m.holdGranted = false, 0, false
-	m.nextSend = m.now
-	m.wake = m.now
-}
-
-// leaseEnd is when the filter stops by itself.
-func (m *Machine) leaseEnd() time.Duration {
-	if m.knobs.endlessLease {
-		return never
-	}
-	if m.holdGranted {
-		return max(m.leaseUntil, m.holdUntil-m.margin(m.holdFor))
-	}
-	return m.leaseUntil
-}
-
-// release gives up everything this host accepts, and its part in a round.
-func (m *Machine) release() {
-	m.serving = false
-	m.accept = bucket.Table{}
-	if m.stance == following || m.stance == acked {
-		m.stance = aside
-	}
-}
-
-// evaluate lets the state follow from what is known, until nothing changes any more.
+// evaluate brings the state up to date with what is known. The package comment lists its phases.
 func (m *Machine) evaluate() {
 	m.expire()
-	if m.left || m.unplugged {
-		m.clashing = false
+	if m.dispute == disputePriority && (m.stopped() || m.noCarrier) {
+		m.dispute = disputeNone
 	}
-	if m.left {
-		m.settleLeft()
+	if m.stopped() {
+		m.evaluateStopped()
 		return
 	}
-	if m.unplugged {
-		m.idleUnplugged()
+	if m.noCarrier {
+		m.evaluateWithoutCarrier()
 		return
 	}
-	for range 4 {
-		m.heedRival()
-		m.meet()
+	for range maxPasses {
+		m.resolveDuplicateID()
+		m.detectMerge()
 		m.elect()
 		m.compose()
-		moved := m.yield()
-		if m.leader == m.s.HostID {
-			moved = m.propose() || moved
-		} else {
-			m.lead = leadership{}
-			moved = m.follow() || moved
-		}
-		moved = m.acknowledge() || moved
-		moved = m.commit() || moved
-		if !moved {
+		if !m.advance() {
 			break
 		}
 		m.compose()
@@ -300,4 +171,17 @@ func (m *Machine) evaluate() {
 	m.holdGranted = m.holdReady()
 	m.finishLeaving()
 	m.compose()
+}
+
+// advance takes the steps of a round that are possible now, and reports whether there was any.
+func (m *Machine) advance() bool {
+	moved := m.yield()
+	if m.leader == m.s.HostID {
+		moved = m.propose() || moved
+	} else {
+		m.lead = leadership{}
+		moved = m.follow() || moved
+	}
+	moved = m.acknowledge() || moved
+	return m.commit() || moved
 }

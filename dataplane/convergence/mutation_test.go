@@ -13,20 +13,20 @@ import (
 // cannot fail proves nothing.
 func TestBrokenRulesAreNoticed(t *testing.T) {
 	for _, tc := range []struct {
-		name  string
-		knobs knobs
-		want  string
+		name   string
+		broken rule
+		want   string
 	}{
-		{"no release before acquisition", knobs{keepOnAck: true}, "S1"},
-		{"no lease", knobs{endlessLease: true}, "S1"},
-		{"commit without acknowledgements", knobs{commitUnacked: true}, "S1"},
-		{"no wait for hosts outside the view", knobs{ignoreOutside: true}, "S1"},
-		{"no yield to another group", knobs{neverYield: true}, "S1"},
-		{"no mask", knobs{noMask: true}, "S1"},
+		{"no release before acquisition", ruleReleaseFirst, "S1"},
+		{"no lease", ruleLease, "S1"},
+		{"commit without acknowledgements", ruleAcknowledge, "S1"},
+		{"no wait for hosts outside the view", ruleFenceOutsiders, "S1"},
+		{"no yield to another group", ruleYield, "S1"},
+		{"no mask", ruleMask, "S1"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			for seed := uint64(1); seed <= 2000; seed++ {
-				if err := history(seed, tc.knobs).play(); err != nil && strings.Contains(err.Error(), tc.want) {
+				if err := history(seed, tc.broken).play(); err != nil && strings.Contains(err.Error(), tc.want) {
 					t.Logf("seed %d: %v", seed, err)
 					return
 				}

@@ -11,12 +11,12 @@ import (
 // maxNames bounds what a flood of invented names costs.
 const maxNames = 2 * heartbeat.MaxHosts
 
-// learnName takes a host's name, and forgets those of hosts that are not heard if there are too many.
+// learnName stores a host's name. If there are too many it drops those of hosts that are not heard.
 func (m *Machine) learnName(n Named) {
 	if _, known := m.names[n.HostKey]; !known && len(m.names) >= maxNames {
 		heard := map[uint32]string{}
 		for id := range m.peers {
-			for _, msg := range []*heartbeat.Message{m.peers[id].msg, m.rivals[id].msg} {
+			for _, msg := range []*heartbeat.Message{m.peers[id].msg, m.duplicates[id].msg} {
 				if msg != nil && m.names[msg.HostKey] != "" {
 					heard[msg.HostKey] = m.names[msg.HostKey]
 				}
@@ -35,7 +35,7 @@ func (m *Machine) nameOf(h *heartbeat.Message) string {
 	return m.names[h.HostKey]
 }
 
-// whois tells people which node a heartbeat is from, where its ID does not.
+// whois describes the node that sent a heartbeat, by name and address.
 func (m *Machine) whois(h *heartbeat.Message) string {
 	address := fmt.Sprintf("%d.%d.%d.%d", h.HostIP[0], h.HostIP[1], h.HostIP[2], h.HostIP[3])
 	name := m.nameOf(h)

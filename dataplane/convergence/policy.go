@@ -8,15 +8,15 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/placement"
 )
 
-// offer takes a policy. Where only this host's own part of the policy in force changed, that part is in force at once, in
-// the sense that the next round places by it.
+// offer stores a policy. If it has the digest of the policy in force, only this host's weights,
+// priorities and rule states changed: the next round places by them.
 func (m *Machine) offer(p Policy) {
 	m.offered = &p
 	if m.inForce != nil && m.inForce.Digest == p.Digest {
 		m.inForce = &p
 	}
-	if m.tables == nil || m.tables.Digest == p.Digest {
-		m.tables = &p
+	if m.advertised == nil || m.advertised.Digest == p.Digest {
+		m.advertised = &p
 	}
 	m.self.InForce, m.self.Offered = digestOf(m.inForce), digestOf(m.offered)
 }
@@ -42,13 +42,14 @@ func (m *Machine) held(digest uint64) *Policy {
 	}
 }
 
-// choosePolicy returns the policy for a round among the given peers and this host: the offered one if all offer the same, else
-// the one in force where somebody serves, else this host's own. The result may be one that this host does not hold.
+// choosePolicy returns the digest of the policy for a round among the given peers and this host:
+// the offered one if all offer the same, else the one in force on hosts that serve, else the one
+// offered here. This host may not hold it.
 func (m *Machine) choosePolicy(among heartbeat.Set) uint64 {
 	offered := digestOf(m.offered)
 	same := true
 	var serving uint64
-	if m.serving {
+	if m.serving() {
 		serving = digestOf(m.inForce)
 	}
 	for id := range each(among) {
@@ -64,27 +65,28 @@ func (m *Machine) choosePolicy(among heartbeat.Set) uint64 {
 	return serving
 }
 
-// chooseTables decides by which policy this host fills the tables of its heartbeat: the leader's choice where it holds that.
-func (m *Machine) chooseTables() {
+// chooseAdvertised selects the policy whose rules and weights the heartbeat advertises: the one
+// that the leader chose, if this host holds it.
+func (m *Machine) chooseAdvertised() {
 	want := digestOf(m.offered)
 	switch {
 	case m.leader == m.s.HostID:
 		m.lead.plan(m)
 		want = m.lead.policy
 	case m.leader != 0:
-		want = tablesDigest(m.peers[m.leader].msg)
-	case m.serving:
+		want = advertisedDigest(m.peers[m.leader].msg)
+	case m.serving():
 		want = digestOf(m.inForce)
 	}
 	if p := m.held(want); p != nil {
-		m.tables = p
-	} else if m.tables = m.offered; m.tables == nil {
-		m.tables = m.inForce
+		m.advertised = p
+	} else if m.advertised = m.offered; m.advertised == nil {
+		m.advertised = m.inForce
 	}
 }
 
-// carriesOver returns the part of t, owned by the policy in force, that may go on being accepted while a round
-// brings in another policy: slots to which the same packets belong under both.
+// carriesOver returns the part of t, owned under the policy in force, that may go on being accepted
+// while a round brings in another policy: slots to which the same packets belong under both.
 func (m *Machine) carriesOver(t *bucket.Table, next *Policy) bucket.Table {
 	if m.inForce == nil || m.inForce.Digest == next.Digest {
 		return *t
@@ -103,4 +105,18 @@ func (m *Machine) carriesOver(t *bucket.Table, next *Policy) bucket.Table {
 		}
 	}
 	return out
+}
+
+// holds reports whether the sender of a heartbeat holds the policy, in force or offered.
+func holds(msg *heartbeat.Message, policy uint64) bool {
+	return policy != 0 && (msg.InForce == policy || msg.Offered == policy)
+}
+
+// advertisedDigest is the digest of the policy to which the rules and weights in a heartbeat
+// belong.
+func advertisedDigest(msg *heartbeat.Message) uint64 {
+	if msg.Flags&heartbeat.TablesOffered != 0 {
+		return msg.Offered
+	}
+	return msg.InForce
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat"
 )
 
-// reporter keeps what the host says about itself.
+// reporter keeps what the host reports about itself.
 type reporter struct {
 	view        *View
 	changed     bool
@@ -38,36 +38,39 @@ func list(s heartbeat.Set) string {
 	return b.String()
 }
 
-// transition notes something notable.
+// transition adds a Transition to the next Output.
 func (r *reporter) transition(kind TransitionKind, host uint8, format string, args ...any) {
 	r.transitions = append(r.transitions, Transition{Kind: kind, Host: host, Message: fmt.Sprintf(format, args...)})
 }
 
-// departed notes that a peer is gone.
-func (r *reporter) departed(m *Machine, id uint8, member bool, kind TransitionKind, format string, args ...any) {
+// peerGone reports that a peer is gone, if it was a member.
+func (r *reporter) peerGone(m *Machine, id uint8, member bool, kind TransitionKind, format string, args ...any) {
 	if !member {
 		return
 	}
 	if kind == TransitionMemberLeft {
-		r.begin(m, CauseMemberLeft)
+		r.startConverging(m, CauseMemberLeft)
 	} else {
-		r.begin(m, CauseMemberLost)
+		r.startConverging(m, CauseMemberLost)
 	}
 	r.transition(kind, id, "host %d %s", id, fmt.Sprintf(format, args...))
 }
 
-// merge notes contact with another group, at most once in ten timeouts (Microsoft KB Q247719: no event storms).
+// merge reports contact with another partition, at most once in ten timeouts (Microsoft KB Q247719:
+// no event storms).
 func (r *reporter) merge(m *Machine, id uint8) {
 	if r.merged && m.now < r.mergedAt+10*m.timeout() {
 		return
 	}
 	r.merged, r.mergedAt = true, m.now
-	r.transition(TransitionPartitionMerged, id, "Duplicate cluster subnets detected. The network may have been inadvertently partitioned. Host %d serves with %s while this host serves with %s",
+	r.transition(TransitionPartitionMerged, id,
+		"Duplicate cluster subnets detected. The network may have been inadvertently partitioned. "+
+			"Host %d serves with %s while this host serves with %s",
 		id, list(m.peers[id].msg.View), list(m.committed.view))
 }
 
-// begin notes that the host started to converge.
-func (r *reporter) begin(m *Machine, cause Cause) {
+// startConverging reports that the host started to converge.
+func (r *reporter) startConverging(m *Machine, cause Cause) {
 	if r.converging {
 		if r.cause == CauseNone || r.cause == CauseUnknown {
 			r.cause = cause
@@ -79,9 +82,9 @@ func (r *reporter) begin(m *Machine, cause Cause) {
 	r.transition(TransitionConverging, m.s.HostID, "converging: %s", cause)
 }
 
-// committed notes a commit and who is new by it.
-func (r *reporter) committed(m *Machine, before heartbeat.Set) {
-	r.begin(m, m.committed.cause)
+// roundCommitted reports a commit, and who joined by it.
+func (r *reporter) roundCommitted(m *Machine, before heartbeat.Set) {
+	r.startConverging(m, m.committed.cause)
 	r.cause = m.committed.cause
 	for id := range each(m.committed.view &^ before) {
 		if id != m.s.HostID {
@@ -92,10 +95,10 @@ func (r *reporter) committed(m *Machine, before heartbeat.Set) {
 
 // converged reports whether all members committed the same round and nothing is under way.
 func (m *Machine) converged() bool {
-	if !m.serving || m.stance == following || m.stance == acked || m.leaving() {
+	if !m.serving() || m.inRound() || m.leaving() {
 		return false
 	}
-	if m.leader == m.s.HostID && m.lead.wanting {
+	if m.leader == m.s.HostID && m.lead.isDue {
 		return false
 	}
 	members := m.committed.view.Without(m.s.HostID)
@@ -113,17 +116,17 @@ func (m *Machine) converged() bool {
 // state returns the state to report.
 func (m *Machine) state() State {
 	switch {
-	case m.left && m.admin == Suspended:
+	case m.stopped() && m.admin == Suspended:
 		return StateSuspended
-	case m.left:
+	case m.stopped():
 		return StateStopped
 	case m.leaving():
 		return StateLeaving
-	case m.unplugged:
+	case m.noCarrier:
 		return StateDisconnected
-	case m.conflicted, m.clashing:
+	case m.dispute != disputeNone:
 		return StateConverging
-	case m.suspended || m.stance == yielded && !m.serving && m.anyServing(m.mutual):
+	case m.service == serviceExcluded || m.role == roleYielded && !m.serving() && m.anyServing(m.mutual):
 		return StateExcluded
 	case !m.converged():
 		return StateConverging
@@ -138,12 +141,12 @@ func (m *Machine) state() State {
 func (r *reporter) update(m *Machine) {
 	state := m.state()
 	switch {
-	case m.left, state == StateDisconnected:
+	case m.stopped(), state == StateDisconnected:
 		r.converging = false
 	case state == StateConverged || state == StateDraining:
-		r.settle(m)
+		r.finishConverging(m)
 	default:
-		r.begin(m, m.reason())
+		r.startConverging(m, m.reason())
 	}
 	r.updateConflicts(m)
 	for _, c := range r.conflicts {
@@ -157,10 +160,10 @@ func (r *reporter) update(m *Machine) {
 		Default: m.defaultHost(), Epoch: m.committed.id.Number, Leader: m.leader,
 		Cause: r.cause, Started: r.started, Finished: r.finished, Convergences: r.count, Conflicts: r.conflicts,
 	}
-	if m.left || state == StateDisconnected {
+	if m.stopped() || state == StateDisconnected {
 		v.Members = heartbeat.SetOf(m.s.HostID)
 	}
-	if m.serving {
+	if m.serving() {
 		v.Own = m.committed.table
 	}
 	v.Keys[m.s.HostID] = m.s.HostKey
@@ -180,7 +183,7 @@ func (r *reporter) update(m *Machine) {
 
 // defaultHost returns the owner of the default slot, 0 if this host does not take part.
 func (m *Machine) defaultHost() uint8 {
-	if !m.serving {
+	if !m.serving() {
 		return 0
 	}
 	return m.committed.defaultOwner
@@ -189,11 +192,11 @@ func (m *Machine) defaultHost() uint8 {
 // reason returns why the host is not converged, as far as it knows.
 func (m *Machine) reason() Cause {
 	switch {
-	case m.conflicted:
+	case m.dispute == disputeHostID:
 		return CauseDuplicateHostID
-	case m.clashing:
+	case m.dispute == disputePriority:
 		return CauseBadConfig
-	case m.stance == following || m.stance == acked:
+	case m.inRound():
 		return m.pending.cause
 	case m.committed.id.IsZero():
 		return CauseNewMember
@@ -202,13 +205,14 @@ func (m *Machine) reason() Cause {
 	}
 }
 
-// settle notes that the host converged.
-func (r *reporter) settle(m *Machine) {
+// finishConverging reports that the host converged.
+func (r *reporter) finishConverging(m *Machine) {
 	if !r.converging {
 		return
 	}
 	r.converging, r.finished = false, m.now
-	r.transition(TransitionConverged, m.s.HostID, "converged with host(s) %s, epoch %d, after %v", list(m.committed.view), m.committed.id.Number, m.now-r.started)
+	r.transition(TransitionConverged, m.s.HostID, "converged with host(s) %s, epoch %d, after %v",
+		list(m.committed.view), m.committed.id.Number, m.now-r.started)
 }
 
 // take reports once whether the view changed.

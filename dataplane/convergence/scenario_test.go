@@ -647,7 +647,7 @@ func TestHeartbeatRate(t *testing.T) {
 // S6: equal inputs give equal outputs.
 func TestDeterminism(t *testing.T) {
 	for seed := uint64(1); seed <= 20; seed++ {
-		a, b := history(seed, knobs{}), history(seed, knobs{})
+		a, b := history(seed, noRule), history(seed, noRule)
 		if errA, errB := a.play(), b.play(); errA != nil || errB != nil || a.outcome != b.outcome || a.frames != b.frames {
 			t.Errorf("seed %d: %x after %d heartbeats (%v), then %x after %d (%v)", seed, a.outcome, a.frames, errA, b.outcome, b.frames, errB)
 		}

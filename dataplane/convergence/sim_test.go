@@ -23,8 +23,10 @@ type simulation struct {
 	queue  eventQueue
 	serial uint64
 	hosts  []*simHost
-	knobs  knobs
+	broken rule // the rule that all hosts break
 	trace  io.Writer
+	// observe, if set, gets the output of every step.
+	observe func(*simHost, *Output)
 
 	period    time.Duration
 	tolerance int
@@ -208,7 +210,7 @@ func (s *simulation) start(h *simHost) {
 		HostID: h.id, HostKey: h.key, HostCode: uint32(s.rng.Uint64()), Incarnation: h.incarnation,
 		ClusterIP: h.clusterIP, ClusterKey: h.clusterKey, HostIP: [4]byte{192, 0, 2, byte(10 + h.index)}, Period: s.period, Tolerance: s.tolerance,
 	}, h.local(s.now))
-	h.m.knobs = s.knobs
+	h.m.broken = s.broken
 	h.frozen, h.inbox = false, nil
 	clear(h.heard)
 	s.log("start %d (%d)", h.id, h.key)
@@ -286,7 +288,7 @@ func (s *simulation) restart(h *simHost, hold, after time.Duration) {
 				return
 			}
 			s.log("restore %d (%d)", h.id, h.key)
-			h.m, next.knobs = next, s.knobs
+			h.m, next.broken = next, s.broken
 			s.step(h, h.circumstances()...)
 		})
 	})
@@ -361,6 +363,9 @@ func (s *simulation) step(h *simHost, events ...Event) {
 		}
 	}
 	s.check(h, &out)
+	if s.observe != nil {
+		s.observe(h, &out)
+	}
 	if out.Send != nil && !unsent {
 		s.send(h, out.Send)
 	}
@@ -570,13 +575,13 @@ func (s *simulation) expectedMembers() []*simHost {
 		if h.m == nil || h.admin != Started && h.admin != Drained {
 			continue
 		}
-		if h.twin && h.m.conflicted {
+		if h.twin && h.m.dispute == disputeHostID {
 			if h.filter.Accept != (bucket.Table{}) || h.view.State != StateConverging {
 				s.fail("host %d (key %d) contends for its ID and is %v", h.id, h.key, h.view.State)
 			}
 			continue
 		}
-		if h.m.clashing {
+		if h.m.dispute == disputePriority {
 			clashing = append(clashing, h)
 			continue
 		}

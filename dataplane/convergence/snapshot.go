@@ -13,7 +13,7 @@ import (
 )
 
 // snapshotVersion changes with the meaning of snapshot: an agent of another version starts anew.
-const snapshotVersion = 2
+const snapshotVersion = 3
 
 // sequenceGap keeps sequence numbers apart in case the old agent sent once more after the snapshot.
 const sequenceGap = 1000
@@ -21,7 +21,8 @@ const sequenceGap = 1000
 // ErrNoRestore means that the snapshot cannot be used: the host has to start anew.
 var ErrNoRestore = errors.New("state of the previous agent cannot be taken over")
 
-// snapshot is a Machine at rest. To the peers the restart of an agent is a pause of the same incarnation.
+// snapshot is a Machine at rest. To the peers the restart of an agent is a pause of the same
+// incarnation.
 type snapshot struct {
 	Version     int
 	HostID      uint8
@@ -40,9 +41,9 @@ type snapshot struct {
 	Sequence         uint64
 	Highest          uint32
 	Promise          heartbeat.Round
-	AgreedTo         heartbeat.Round
+	LastAcked        heartbeat.Round
 	YieldedTo        uint64
-	Stance           stance
+	Role             role
 	Pending          roundSnapshot
 	Committed        roundSnapshot
 	Serving          bool
@@ -73,27 +74,30 @@ type roundSnapshot struct {
 }
 
 type peerSnapshot struct {
-	Frame                                      []byte
-	HeardAt, Since, UnlistedSince, RefusedTill time.Duration
-	Listed                                     bool
+	Frame                               []byte
+	HeardAt, UnlistedSince, RefusedTill time.Duration
+	Listed                              bool
 }
 
-// Snapshot returns the state for Restore. Take it after Hold, when Output.HoldReady is set or was waited for long enough, and do
-// not Step the machine any more.
+// Snapshot returns the state for Restore. Take it after Hold, when Output.HoldReady is set or was
+// waited for long enough, and do not Step the machine any more.
 func (m *Machine) Snapshot() ([]byte, error) {
 	r := &m.report
 	s := snapshot{
-		Version: snapshotVersion, HostID: m.s.HostID, HostKey: m.s.HostKey, HostCode: m.s.HostCode, ClusterKey: m.s.ClusterKey,
+		Version: snapshotVersion,
+		HostID:  m.s.HostID, HostKey: m.s.HostKey, HostCode: m.s.HostCode, ClusterKey: m.s.ClusterKey,
 		Incarnation: m.s.Incarnation, At: m.now, LeaseUntil: m.leaseEnd(), Period: m.period, Tolerance: m.tolerance,
 		AdminState: m.admin, InForce: m.inForce, Offered: m.offered, Idle: m.idle, Accept: m.accept, Sequence: m.sequence,
-		Highest: m.highest, Promise: m.promise, AgreedTo: m.agreedTo, YieldedTo: m.yieldedTo, Stance: m.stance, Pending: m.pending.snapshot(), Committed: m.committed.snapshot(),
-		Serving: m.serving, StartedAt: m.startedAt, ListenUntil: m.listenUntil,
+		Highest: m.highest, Promise: m.promise, LastAcked: m.lastAcked, YieldedTo: m.yieldedTo, Role: m.role,
+		Pending: m.pending.snapshot(), Committed: m.committed.snapshot(),
+		Serving: m.serving(), StartedAt: m.startedAt, ListenUntil: m.listenUntil,
 		Converging: r.converging, Cause: r.cause, Started: r.started, Finished: r.finished, Count: r.count,
 	}
 	for id := range each(m.live) {
 		p := &m.peers[id]
 		s.Peers = append(s.Peers, peerSnapshot{
-			Frame: p.msg.AppendTo(nil), HeardAt: p.heardAt, Since: p.since, UnlistedSince: p.unlistedSince, RefusedTill: p.refusedUntil, Listed: p.listed,
+			Frame: p.msg.AppendTo(nil), HeardAt: p.heardAt,
+			UnlistedSince: p.unlistedSince, RefusedTill: p.refusedUntil, Listed: p.listed,
 		})
 	}
 	b, err := json.Marshal(s)
@@ -103,8 +107,9 @@ func (m *Machine) Snapshot() ([]byte, error) {
 	return b, nil
 }
 
-// Restore returns the machine that goes on from a snapshot, in the incarnation of the snapshot. It fails with ErrNoRestore where
-// its lease, or the hold that the peers granted, is over or the host is another one: use New then. A snapshot may be restored once, in the same boot of the
+// Restore returns the machine that goes on from a snapshot, in the incarnation of the snapshot. It
+// fails with ErrNoRestore if the snapshot is of another host, or its lease, or the hold that the
+// peers granted, is over: use New then. A snapshot may be restored once, in the same boot of the
 // node: remove it from the disk before.
 func Restore(s Settings, data []byte, now time.Duration) (*Machine, error) {
 	var old snapshot
@@ -121,21 +126,27 @@ func Restore(s Settings, data []byte, now time.Duration) (*Machine, error) {
 	}
 	s.Incarnation, s.HostCode = old.Incarnation, old.HostCode
 	m := New(s, now)
-	m.left = false
 	m.period, m.tolerance, m.admin = old.Period, old.Tolerance, old.AdminState
+	m.membership = memberLeaving // unless it was asked for
+	if m.admin == Started || m.admin == Drained {
+		m.membership = memberIn
+	}
 	m.inForce, m.offered = old.InForce, old.Offered
 	if digestOf(m.inForce) == digestOf(m.offered) {
 		m.inForce = m.offered
 	}
-	m.idle, m.accept, m.serving = old.Idle, old.Accept, old.Serving
+	m.idle, m.accept, m.service = old.Idle, old.Accept, serviceNone
+	if old.Serving {
+		m.service = serviceActive
+	}
 	m.sequence, m.highest = old.Sequence+sequenceGap, old.Highest
-	m.promise, m.agreedTo, m.stance, m.yieldedTo = old.Promise, old.AgreedTo, old.Stance, old.YieldedTo
+	m.promise, m.lastAcked, m.role, m.yieldedTo = old.Promise, old.LastAcked, old.Role, old.YieldedTo
 	m.pending, m.committed = m.restoreRound(old.Pending), m.restoreRound(old.Committed)
-	if m.stance == following || m.stance == acked && m.pending.policy == nil {
-		m.stance = aside
+	if m.role == roleFollowing || m.role == roleAcked && m.pending.policy == nil {
+		m.role = roleNone
 	}
 	m.startedAt, m.listenUntil = old.StartedAt, old.ListenUntil
-	if !m.serving { // for a reason that may still be there, and is not known any more
+	if !m.serving() { // the reason for that may persist, and is not in the snapshot
 		m.startedAt, m.listenUntil = now, now+m.timeout()
 	}
 	m.lastSend, m.hasSent, m.leaseUntil = old.At, true, old.LeaseUntil
@@ -153,8 +164,9 @@ func (m *Machine) restorePeers(peers []peerSnapshot) {
 			continue
 		}
 		m.peers[msg.HostID] = peer{
-			// The peers kept quiet about nothing while nobody listened here: they get a new timeout.
-			msg: &msg, heardAt: m.now, since: o.Since, unlistedSince: o.UnlistedSince, refusedUntil: o.RefusedTill, listed: o.Listed,
+			// Nobody listened here in between: the peers get a new timeout.
+			msg: &msg, heardAt: m.now,
+			unlistedSince: o.UnlistedSince, refusedUntil: o.RefusedTill, listed: o.Listed,
 		}
 		m.live = m.live.With(msg.HostID)
 	}
@@ -162,14 +174,16 @@ func (m *Machine) restorePeers(peers []peerSnapshot) {
 
 func (r *round) snapshot() roundSnapshot {
 	return roundSnapshot{
-		ID: r.id, View: r.view, Inputs: r.inputs, Result: r.result, Cause: r.cause, Policy: digestOf(r.policy), Config: r.config,
-		Table: r.table, DefaultOwner: r.defaultOwner, Keys: r.keys, Incarnations: r.incarnations, Outsiders: r.outsiders, Since: r.since,
+		ID: r.id, View: r.view, Inputs: r.inputs, Result: r.result, Cause: r.cause,
+		Policy: digestOf(r.policy), Config: r.config, Table: r.table, DefaultOwner: r.defaultOwner,
+		Keys: r.keys, Incarnations: r.incarnations, Outsiders: r.outsiders, Since: r.since,
 	}
 }
 
 func (m *Machine) restoreRound(s roundSnapshot) round {
 	return round{
-		id: s.ID, view: s.View, inputs: s.Inputs, result: s.Result, cause: s.Cause, policy: m.held(s.Policy), config: s.Config,
-		table: s.Table, defaultOwner: s.DefaultOwner, keys: s.Keys, incarnations: s.Incarnations, outsiders: s.Outsiders, since: s.Since,
+		id: s.ID, view: s.View, inputs: s.Inputs, result: s.Result, cause: s.Cause,
+		policy: m.held(s.Policy), config: s.Config, table: s.Table, defaultOwner: s.DefaultOwner,
+		keys: s.Keys, incarnations: s.Incarnations, outsiders: s.Outsiders, since: s.Since,
 	}
 }

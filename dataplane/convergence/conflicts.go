@@ -14,7 +14,7 @@ import (
 // updateConflicts finds out which hosts contradict each other.
 func (r *reporter) updateConflicts(m *Machine) {
 	var out []Conflict
-	if !m.left {
+	if !m.stopped() {
 		out = m.duplicateIDs(out)
 		out = m.differentPolicies(out)
 		out = m.equalPriorities(out)
@@ -43,17 +43,17 @@ func (c Conflict) same(o Conflict) bool {
 // duplicateIDs finds hosts with one ID (Microsoft KB Q193599).
 func (m *Machine) duplicateIDs(out []Conflict) []Conflict {
 	for id := uint8(1); id <= heartbeat.MaxHosts; id++ {
-		rival := m.rivals[id].msg
-		if rival == nil {
+		duplicate := m.duplicates[id].msg
+		if duplicate == nil {
 			continue
 		}
-		first := m.known(id)
+		first := m.latest(id)
 		if first == nil {
 			continue
 		}
-		a, b := first, rival
-		if id == m.s.HostID && m.conflicted {
-			a, b = rival, first
+		a, b := first, duplicate
+		if id == m.s.HostID && m.dispute == disputeHostID {
+			a, b = duplicate, first
 		}
 		out = append(out, Conflict{
 			Reason: CauseDuplicateHostID, Hosts: [2]uint8{id, id}, Keys: [2]uint32{a.HostKey, b.HostKey},
@@ -63,7 +63,8 @@ func (m *Machine) duplicateIDs(out []Conflict) []Conflict {
 	return out
 }
 
-// differentPolicies finds hosts that are kept apart by different rules (Microsoft KB Q193599, Q198496).
+// differentPolicies finds hosts that are kept apart by different rules (Microsoft KB Q193599,
+// Q198496).
 func (m *Machine) differentPolicies(out []Conflict) []Conflict {
 	for id := range each(m.mutual) {
 		msg := m.peers[id].msg
@@ -72,11 +73,12 @@ func (m *Machine) differentPolicies(out []Conflict) []Conflict {
 		}
 		var first, second *heartbeat.Message
 		switch {
-		case m.serving && !holds(msg, digestOf(m.inForce)):
+		case m.serving() && !holds(msg, digestOf(m.inForce)):
 			first, second = m.self, msg
-		case !m.serving && msg.Flags&heartbeat.Serving != 0 && m.held(msg.InForce) == nil:
+		case !m.serving() && msg.Flags&heartbeat.Serving != 0 && m.held(msg.InForce) == nil:
 			first, second = msg, m.self
-		case !m.serving && msg.Flags&heartbeat.Serving == 0 && m.held(msg.InForce) == nil && !holds(msg, digestOf(m.inForce)):
+		case !m.serving() && msg.Flags&heartbeat.Serving == 0 &&
+			m.held(msg.InForce) == nil && !holds(msg, digestOf(m.inForce)):
 			first, second = m.self, msg
 			if id < m.s.HostID {
 				first, second = msg, m.self
@@ -101,20 +103,22 @@ func (m *Machine) policyConflict(a, b *heartbeat.Message) Conflict {
 	return c
 }
 
-// equalPriorities finds hosts that stay out because their handling priority in a Single slot is that of another (NLB's event 20).
+// equalPriorities finds hosts that stay out because their handling priority in a Single slot is
+// that of another (NLB event 20).
 func (m *Machine) equalPriorities(out []Conflict) []Conflict {
 	for id := range each(m.mutual.With(m.s.HostID)) {
-		if loser := m.known(id); loser.Flags&heartbeat.Clashing != 0 {
-			out = m.clashesOf(loser, out)
+		if loser := m.latest(id); loser.Flags&heartbeat.Clashing != 0 {
+			out = m.priorityConflict(loser, out)
 		}
 	}
 	return out
 }
 
-// clashesOf finds the host that goes before one that stays out.
-func (m *Machine) clashesOf(loser *heartbeat.Message, out []Conflict) []Conflict {
+// priorityConflict adds the conflict of a host that stays out with the one whose handling priority
+// it has.
+func (m *Machine) priorityConflict(loser *heartbeat.Message, out []Conflict) []Conflict {
 	for id := range each(m.mutual.With(m.s.HostID).Without(loser.HostID)) {
-		first := m.known(id)
+		first := m.latest(id)
 		if first.Flags&notMember != 0 {
 			continue
 		}
@@ -124,8 +128,10 @@ func (m *Machine) clashesOf(loser *heartbeat.Message, out []Conflict) []Conflict
 				continue
 			}
 			return append(out, Conflict{
-				Reason: CauseBadConfig, Hosts: [2]uint8{first.HostID, loser.HostID}, Keys: [2]uint32{first.HostKey, loser.HostKey},
-				Message: fmt.Sprintf("host %s failed to converge due to port rules with a duplicate single host priority: %d in %s is that of host %s, which goes on",
+				Reason: CauseBadConfig,
+				Hosts:  [2]uint8{first.HostID, loser.HostID}, Keys: [2]uint32{first.HostKey, loser.HostKey},
+				Message: fmt.Sprintf("host %s failed to converge due to port rules with a duplicate single host priority: "+
+					"%d in %s is that of host %s, which goes on",
 					m.label(loser), rule.Priority()+1, m.slotName(i), m.label(first)),
 			})
 		}
@@ -135,8 +141,8 @@ func (m *Machine) clashesOf(loser *heartbeat.Message, out []Conflict) []Conflict
 
 // slotName is what people call the rule of a slot.
 func (m *Machine) slotName(slot int) string {
-	if m.tables == nil || m.tables.Slots[slot].Name == "" {
+	if m.advertised == nil || m.advertised.Slots[slot].Name == "" {
 		return fmt.Sprintf("the rule of slot %d", slot)
 	}
-	return fmt.Sprintf("rule %q", m.tables.Slots[slot].Name)
+	return fmt.Sprintf("rule %q", m.advertised.Slots[slot].Name)
 }

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package convergence
+
+import (
+	"time"
+
+	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
+)
+
+// fenceAfterPause fences this host if it was silent for so long that peers may have taken over. One
+// that does not serve and wakes late first reads the heartbeats that came meanwhile, before it may
+// start alone.
+func (m *Machine) fenceAfterPause() {
+	if late := m.period / 2; !m.stopped() && !m.serving() && m.now-late > m.wake {
+		m.listenUntil = max(m.listenUntil, m.now+late)
+	}
+	if m.stopped() || !m.hasSent || m.now < m.leaseEnd() {
+		return
+	}
+	if m.serving() || m.inRound() {
+		m.report.transition(TransitionOverslept, m.s.HostID,
+			"was silent for %v, longer than peers wait: accepts nothing until it converged again", m.now-m.lastSend)
+		m.fence()
+	}
+	m.listenUntil = max(m.listenUntil, m.now+m.timeout())
+	for id := range each(m.live) {
+		m.peers[id].heardAt = m.now
+	}
+	m.hasSent, m.holdUntil, m.holdGranted = false, 0, false
+	m.nextSend = m.now
+	m.wake = m.now
+}
+
+// leaseEnd is when the filter stops accepting new connections by itself.
+func (m *Machine) leaseEnd() time.Duration {
+	if !m.enforced(ruleLease) {
+		return never
+	}
+	if m.holdGranted {
+		return max(m.leaseUntil, m.holdUntil-m.margin(m.holdFor))
+	}
+	return m.leaseUntil
+}
+
+// fence gives up all buckets, and this host's part as a member of a round.
+func (m *Machine) fence() {
+	m.endService(serviceActive)
+	m.accept = bucket.Table{}
+	m.endRound()
+}
