@@ -6,12 +6,15 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/kube-wlbs/kube-wlbs/internal/eventually"
 )
 
 func TestParseKeys(t *testing.T) {
@@ -55,14 +58,12 @@ func (s *screen) String() string {
 
 func (s *screen) await(t *testing.T, what string) {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
-	for !strings.Contains(s.String(), what) {
-		select {
-		case <-deadline:
-			t.Fatalf("never on the screen: %q\n%q", what, s.String())
-		case <-time.After(5 * time.Millisecond):
+	eventually.Must(t, 30*time.Second, "the screen shows "+what, func(context.Context) error {
+		if shown := s.String(); !strings.Contains(shown, what) {
+			return fmt.Errorf("it shows %q", shown)
 		}
-	}
+		return nil
+	})
 }
 
 func TestProgram(t *testing.T) {
