@@ -50,7 +50,7 @@ func parameters(cluster *v1alpha1.LoadBalancingCluster, host *v1alpha1.LoadBalan
 		{"AliveMsgTolerance", strconv.Itoa(int(spec.Heartbeat.EffectiveTolerance()))},
 		{"MaxConnectionDescriptors", strconv.Itoa(int(spec.Dataplane.EffectiveMaxConnections()))},
 		{"ClusterModeOnStart", strings.ToUpper(string(host.Spec.EffectiveDesiredState()))},
-		{"DesiredState", strings.ToUpper(State(host))},
+		{"HostState", strings.ToUpper(State(host))},
 		{"VirtualIPAddresses", strings.Join(spec.VirtualIPs, ",")},
 		{"Mode", string(mode)},
 		{"Interface", orNone(dataplane.Interface)},

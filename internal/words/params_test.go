@@ -51,7 +51,7 @@ AliveMsgPeriod            = 200
 AliveMsgTolerance         = 5
 MaxConnectionDescriptors  = 262144
 ClusterModeOnStart        = DRAINED
-DesiredState                 = DRAINING
+HostState                 = DRAINING
 VirtualIPAddresses        = 172.18.0.100,fd00:172:18::100
 Mode                      = IGMPMulticast
 Interface                 = eth0
@@ -86,7 +86,7 @@ func TestWriteParamsOfAnEmptyHost(t *testing.T) {
 	if err := WriteParams(&b, &v1alpha1.LoadBalancingCluster{}, &v1alpha1.LoadBalancingHost{}); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"DesiredState                 = UNKNOWN\n", "Interface                 = NONE\n", "GenerationInForce         = NONE\n"} {
+	for _, want := range []string{"HostState                 = UNKNOWN\n", "Interface                 = NONE\n", "GenerationInForce         = NONE\n"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q lacks %q", b.String(), want)
 		}
