@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/convergence"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/filter"
@@ -110,7 +109,7 @@ func (h *Host) sample(ctx context.Context, port InterfaceSample) error {
 		PacketsHandled: uint32(s.counters.Admitted),
 		SYNs:           uint32(s.stall.SYNs - s.stall.RepeatedSYNs), // clients, not their patience
 		Handshakes:     uint32(s.counters.HandshakesCompleted),
-		StallReason:    stallCode(verdict.Reason),
+		StallReason:    stall.Code(verdict.Reason),
 		Evict:          h.offered.StallEvicts && verdict.Stalled(),
 	}}
 	if s.swept {
@@ -189,17 +188,4 @@ func peersOf(traffic []convergence.PeerTraffic) []stall.Peer {
 		peers = append(peers, stall.Peer{ID: t.HostID, SYNs: uint64(t.SYNs), Completed: uint64(t.Handshakes)})
 	}
 	return peers
-}
-
-// stallCode is the number of a stall reason in heartbeats; 0 is none. It must not change between versions.
-func stallCode(reason v1alpha1.StallReason) uint8 {
-	for i, r := range []v1alpha1.StallReason{
-		v1alpha1.StallIngressQueue, v1alpha1.StallServiceNotAnswering, v1alpha1.StallEgressQueue,
-		v1alpha1.StallRepliesLost, v1alpha1.StallAddressResolution, v1alpha1.StallHeartbeatsUnheard,
-	} {
-		if r == reason {
-			return uint8(i + 1)
-		}
-	}
-	return 0
 }
