@@ -75,7 +75,7 @@ func (a *agent) newMember(ctx context.Context, p *plan.Plan) (*member, error) {
 		identity: make(chan heartbeat.Identity, receiveQueue), roster: roster{},
 		lists:    make(chan []byte, receiveQueue),
 		detector: stall.NewDetector(stall.Settings{Window: p.StallWindow, MinPackets: p.StallMinPackets}),
-		sampler:  sampler{ifindex: n.iface.Index, filter: n.filter},
+		sampler:  sampler{ifindex: n.iface.Index, queues: n.queues, filter: n.filter},
 		reporter: reporter{status: &a.status},
 	}
 	if err := m.begin(); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat/link"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/hostnet"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/stall/qdisc"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/plan"
 )
 
@@ -27,6 +28,7 @@ type node struct {
 	filter *filter.Filter
 	conn   *link.Conn
 	heard  *link.Receiver
+	queues *qdisc.Reader
 	vips   []netip.Addr
 	mac    net.HardwareAddr
 	group  netip.Addr
@@ -72,7 +74,10 @@ func (n *node) join(ctx context.Context, p *plan.Plan) error {
 		return err
 	}
 	n.conn = conn
-	n.heard, err = link.Listen(ctx, n.iface.Index)
+	if n.heard, err = link.Listen(ctx, n.iface.Index); err != nil {
+		return err
+	}
+	n.queues, err = qdisc.Open(n.iface.Index)
 	return err
 }
 
@@ -141,6 +146,9 @@ func (n *node) closeSockets() error {
 	}
 	if n.heard != nil {
 		errs = append(errs, n.heard.Close())
+	}
+	if n.queues != nil {
+		n.queues.Close()
 	}
 	return errors.Join(errs...)
 }

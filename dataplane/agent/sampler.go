@@ -11,6 +11,7 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/filter"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/hostnet"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/stall"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/stall/qdisc"
 )
 
 const (
@@ -25,6 +26,7 @@ const (
 // sampler reads what the node counts.
 type sampler struct {
 	ifindex     int
+	queues      *qdisc.Reader
 	filter      *filter.Filter
 	nextSweep   time.Duration
 	sweptAt     time.Duration // when the last sweep began
@@ -73,9 +75,9 @@ func (r *sampler) read(out *convergence.Output) (sample, error) {
 	if err != nil {
 		return sample{}, fmt.Errorf("counters: %w", err)
 	}
-	leaves, err := stall.ReadLeaves(r.ifindex)
+	leaves, err := r.queues.Read()
 	if err != nil {
-		return sample{}, fmt.Errorf("transmit queues: %w", err)
+		return sample{}, err
 	}
 	link, err := hostnet.ReadLink(r.ifindex)
 	if err != nil {

@@ -27,7 +27,9 @@ type fakeKernel struct {
 	broken  map[thing]bool
 }
 
-func newFakeKernel() *fakeKernel { return &fakeKernel{present: map[thing]string{}, broken: map[thing]bool{}} }
+func newFakeKernel() *fakeKernel {
+	return &fakeKernel{present: map[thing]string{}, broken: map[thing]bool{}}
+}
 
 func (k *fakeKernel) add(_ context.Context, things []thing) (added []thing, err error) {
 	k.mu.Lock()

@@ -3,7 +3,7 @@
 // Package stall tells a host whose traffic stands still from one that is idle or slow.
 //
 // The Detector is pure: it is given samples of counters and has no clock. A stall is progress at one
-// stage of the path and none at the next for a whole window. ReadLeaves samples the transmit queues.
+// stage of the path and none at the next for a whole window. Package qdisc samples the transmit queues.
 package stall
 
 import "time"

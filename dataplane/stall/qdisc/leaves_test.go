@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package stall
+package qdisc
 
 import (
-	"fmt"
 	"net"
 	"os/exec"
 	"slices"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/internal/nstest"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/stall"
 )
 
 const vip = "10.77.0.100"
@@ -44,8 +44,9 @@ func stallRecipe(t *testing.T, dev string) {
 
 // wire has a virtual IP on one end of a veth pair and a static neighbour at the other.
 type wire struct {
-	t    *testing.T
-	eth0 netlink.Link
+	t      *testing.T
+	eth0   netlink.Link
+	reader *Reader
 }
 
 func newWire(t *testing.T) *wire {
@@ -60,7 +61,7 @@ func newWire(t *testing.T) *wire {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &wire{t, eth0}
+	return &wire{t, eth0, open(t, eth0)}
 }
 
 // send sends one datagram to the neighbour from one of the node's addresses.
@@ -81,22 +82,45 @@ func (w *wire) send(from string) {
 	}
 }
 
-func (w *wire) leaves() []Leaf {
+func (w *wire) leaves() []stall.Leaf {
 	w.t.Helper()
-	l, err := ReadLeaves(w.eth0.Attrs().Index)
+	return read(w.t, w.reader)
+}
+
+func open(tb testing.TB, link netlink.Link) *Reader {
+	tb.Helper()
+	r, err := Open(link.Attrs().Index)
 	if err != nil {
-		w.t.Fatal(err)
+		tb.Fatal(err)
+	}
+	tb.Cleanup(r.Close)
+	return r
+}
+
+func read(tb testing.TB, r *Reader) []stall.Leaf {
+	tb.Helper()
+	l, err := r.Read()
+	if err != nil {
+		tb.Fatal(err)
 	}
 	return l
 }
 
-func names(leaves []Leaf) []string {
+func names(leaves []stall.Leaf) []string {
 	var out []string
 	for _, l := range leaves {
 		out = append(out, l.Name)
 	}
 	slices.Sort(out)
 	return out
+}
+
+func namesOf(nodes []node) []string {
+	var out []stall.Leaf
+	for _, n := range nodes {
+		out = append(out, n.leaf)
+	}
+	return names(out)
 }
 
 func TestLeafNames(t *testing.T) {
@@ -152,20 +176,20 @@ func TestStuckClassIsSeenBesideOneThatFlows(t *testing.T) {
 		w.send("10.77.0.1")
 	}
 	after := w.leaves()
-	get := func(leaves []Leaf, name string) Leaf {
-		s := Sample{Leaves: leaves}
-		l, ok := s.leaf(name)
-		if !ok {
+	get := func(leaves []stall.Leaf, name string) stall.Leaf {
+		i := slices.IndexFunc(leaves, func(l stall.Leaf) bool { return l.Name == name })
+		if i < 0 {
 			t.Fatalf("no %s in %v", name, leaves)
 		}
-		return l
+		return leaves[i]
 	}
+	taken := func(l stall.Leaf) uint64 { return l.Packets + l.Dropped }
 	stuck, was := get(after, "class 1:10 (eth0)"), get(before, "class 1:10 (eth0)")
-	if stuck.Sent != was.Sent || stuck.Packets < 20 || stuck.taken() != was.taken()+5 {
+	if stuck.Sent != was.Sent || stuck.Packets < 20 || taken(stuck) != taken(was)+5 {
 		t.Errorf("class 1:10 before %+v, after five more packets %+v", was, stuck)
 	}
 	flows, was := get(after, "class 1:20 (eth0)"), get(before, "class 1:20 (eth0)")
-	if flows.Sent != was.Sent+5 || !flows.empty() {
+	if flows.Sent != was.Sent+5 || flows.Packets+flows.Bytes > 0 {
 		t.Errorf("class 1:20 before %+v, after five more packets %+v", was, flows)
 	}
 }
@@ -174,15 +198,15 @@ func TestStuckClassIsSeenBesideOneThatFlows(t *testing.T) {
 func TestVerdictOnRealQueues(t *testing.T) {
 	w := newWire(t)
 	stallRecipe(t, "eth0")
-	d := NewDetector(Settings{})
-	s := Sample{}
-	observe := func() Verdict {
+	d := stall.NewDetector(stall.Settings{})
+	s := stall.Sample{}
+	observe := func() stall.Verdict {
 		s.At += 500 * time.Millisecond
 		s.Leaves = w.leaves()
 		v, _ := d.Observe(s)
 		return v
 	}
-	var v Verdict
+	var v stall.Verdict
 	for range 12 {
 		for range 2 {
 			w.send(vip)
@@ -212,10 +236,7 @@ func TestLeavesBelow(t *testing.T) {
 	run(t, "ip link set eth0 master br0")
 	run(t, "tc qdisc add dev eth0 root handle 4: pfifo")
 	br0 := nstest.Up(t, "br0")
-	got, err := ReadLeaves(br0.Attrs().Index)
-	if err != nil {
-		t.Fatal(err)
-	}
+	got := read(t, open(t, br0))
 	if diff := cmp.Diff([]string{"qdisc pfifo 4: (eth0)"}, names(got)); diff != "" {
 		t.Errorf("leaves (-want +got):\n%s", diff)
 	}
@@ -226,7 +247,12 @@ func TestLeavesBelow(t *testing.T) {
 
 func TestReadLeavesOfInterfaceThatIsGone(t *testing.T) {
 	nstest.Enter(t)
-	if _, err := ReadLeaves(4711); err == nil {
+	r, err := Open(4711)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := r.Read(); err == nil {
 		t.Error("no error")
 	}
 }
@@ -244,28 +270,7 @@ func TestMultiQueue(t *testing.T) {
 		{handle: 77, parent: 0, kind: "fq_codel"}, // a flow of the moment
 	}
 	want := []string{"transmit queue 0 (eth0)", "transmit queue 1 (eth0)"}
-	if diff := cmp.Diff(want, names(leaves("eth0", qdiscs, classes))); diff != "" {
+	if diff := cmp.Diff(want, namesOf(leaves("eth0", qdiscs, classes))); diff != "" {
 		t.Errorf("leaves (-want +got):\n%s", diff)
-	}
-}
-
-// On a node with many pods a sample must stay cheap: it is taken several times a second.
-func BenchmarkReadLeaves(b *testing.B) {
-	nstest.Enter(b)
-	eth0, _ := nstest.Veth(b, "eth0", "x0")
-	for i := range 125 {
-		attrs := netlink.NewLinkAttrs()
-		attrs.Name = fmt.Sprintf("pod%d", i)
-		if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: fmt.Sprintf("peer%d", i)}); err != nil {
-			b.Fatal(err)
-		}
-		nstest.Up(b, attrs.Name)
-		nstest.Up(b, fmt.Sprintf("peer%d", i))
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := ReadLeaves(eth0.Attrs().Index); err != nil {
-			b.Fatal(err)
-		}
 	}
 }
