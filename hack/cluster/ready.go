@@ -30,10 +30,11 @@ func waitUntilReady(ctx context.Context, l *lab.Lab) error {
 		return err
 	}
 	var problem error
-	err = wait.PollUntilContextTimeout(ctx, 500*time.Millisecond, 4*time.Minute, true, func(ctx context.Context) (bool, error) {
-		problem = unready(ctx, client)
-		return problem == nil, nil
-	})
+	err = wait.PollUntilContextTimeout(ctx, 500*time.Millisecond, 4*time.Minute, true,
+		func(ctx context.Context) (bool, error) {
+			problem = unready(ctx, client)
+			return problem == nil, nil
+		})
 	if err != nil {
 		return fmt.Errorf("the cluster does not become ready: %w", problem)
 	}

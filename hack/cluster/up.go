@@ -141,7 +141,8 @@ func report(ctx context.Context, l *lab.Lab) error {
 	if err != nil {
 		return err
 	}
-	step("cluster %s is ready; nodes are on %s (bridge %s), virtual IPs may be %s and up", l.Name, network.Subnet, network.Bridge, vip)
+	step("cluster %s is ready; nodes are on %s (bridge %s), virtual IPs may be %s and up", l.Name, network.Subnet,
+		network.Bridge, vip)
 	if l.Isolated {
 		fmt.Println("It lives in a network namespace of its own; run programs there with\n" +
 			"    bin/cluster exec -- kubectl get nodes -o wide")

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// How a client probes while a node hangs: often enough to see an outage of a tenth of a second, and long enough to see the
-// end of it.
+// How a client probes while a node hangs: often enough to see an outage of a tenth of a second, and long enough to see
+// the end of it.
 const (
 	probeInterval = 50 * time.Millisecond
 	probeTimeout  = 900 * time.Millisecond // below TCP's first repetition: a packet that nobody takes is a failure
@@ -28,7 +28,8 @@ func (d demo) failOver(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	d.say("%s pause %s: a node hangs, while a client makes %d connections a second", d.Engine, victim, time.Second/probeInterval)
+	d.say("%s pause %s: a node hangs, while a client makes %d connections a second", d.Engine, victim,
+		time.Second/probeInterval)
 	if err := d.Pause(ctx, victim); err != nil {
 		return err
 	}
@@ -60,7 +61,8 @@ func (d demo) failOver(ctx context.Context) (err error) {
 
 // victim is the last worker on which the manager does not run, for the manager is who tells kubectl of the others.
 func (d demo) victim(ctx context.Context) (string, error) {
-	cmd := exec.CommandContext(ctx, "kubectl", "-n", "kube-wlbs-system", "get", "pods", "-l", "app.kubernetes.io/name=wlbs-manager",
+	cmd := exec.CommandContext(ctx, "kubectl", "-n", "kube-wlbs-system", "get", "pods",
+		"-l", "app.kubernetes.io/name=wlbs-manager",
 		"-o", "jsonpath={.items[*].spec.nodeName}")
 	cmd.Env = d.Environ()
 	var stderr bytes.Buffer

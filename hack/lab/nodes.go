@@ -99,7 +99,8 @@ func (l *Lab) Start(ctx context.Context, nodes ...string) error {
 // what it believes after all processes were killed from outside, and it can then
 // neither stop nor start the node.
 func (l *Lab) Ghost(ctx context.Context, node string) (bool, error) {
-	out, err := l.engine(ctx, "inspect", "--type", "container", "--format", "{{.State.Running}} {{.State.Pid}} {{.Id}}", node)
+	out, err := l.engine(ctx, "inspect", "--type", "container", "--format", "{{.State.Running}} {{.State.Pid}} {{.Id}}",
+		node)
 	if err != nil {
 		return false, err
 	}

@@ -77,7 +77,8 @@ func up(ctx context.Context, dir, agent string, hosts int) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	if err := r.WaitConverged(ctx, r.Hosts...); err != nil {
-		return errors.Join(fmt.Errorf("%w; the agents' logs are in %s", err, dir), rig.TakeDown(context.WithoutCancel(ctx), dir))
+		return errors.Join(fmt.Errorf("%w; the agents' logs are in %s", err, dir),
+			rig.TakeDown(context.WithoutCancel(ctx), dir))
 	}
 	fmt.Print(howToPlay(r, dir, agent))
 	return nil
@@ -106,7 +107,8 @@ func howToPlay(r *rig.Rig, dir, agent string) string {
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("%d hosts serve %s. Each answers with its name:", len(r.Hosts), rig.VIP)
 	line("")
-	line("  for i in {1..12}; do ip netns exec %s curl -s --interface %s http://%s/; done", r.Client.Name, "10.77.1.$i", rig.VIP)
+	line("  for i in {1..12}; do ip netns exec %s curl -s --interface %s http://%s/; done", r.Client.Name, "10.77.1.$i",
+		rig.VIP)
 	line("  %s query --socket %s                                # this host's view", agent, first.Socket())
 	line("  watch -n1 '%s query --socket %s'", agent, last.Socket())
 	line("")

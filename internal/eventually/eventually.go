@@ -14,8 +14,8 @@ import (
 // Interval is the time between two looks where the caller has no reason for another.
 const Interval = 50 * time.Millisecond
 
-// Until calls check every interval until it returns nil, and returns how long that took. When ctx ends first, it returns
-// the last error of check that is not due to the end of ctx, or ctx's own if there is none.
+// Until calls check every interval until it returns nil, and returns how long that took. When ctx ends first, it
+// returns the last error of check that is not due to the end of ctx, or ctx's own if there is none.
 func Until(ctx context.Context, interval time.Duration, check func(context.Context) error) (time.Duration, error) {
 	start := time.Now()
 	tick := time.NewTicker(interval)
@@ -40,9 +40,9 @@ func Until(ctx context.Context, interval time.Duration, check func(context.Conte
 	}
 }
 
-// Must waits until check returns nil, and returns how long that took. After limit the test fails with what was waited for
-// and check's last error. The context of check ends with the limit and not with the test, so that clean-up functions may
-// wait too.
+// Must waits until check returns nil, and returns how long that took. After limit the test fails with what was waited
+// for and check's last error. The context of check ends with the limit and not with the test, so that clean-up
+// functions may wait too.
 func Must(tb testing.TB, limit time.Duration, what string, check func(context.Context) error) time.Duration {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), limit)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package kubetest starts a real API server with the CRDs of this repository for tests. Validation rules, printer columns,
-// field ownership and admission policies only exist there: a fake client knows none of them.
+// Package kubetest starts a real API server with the CRDs of this repository for tests. Validation rules, printer
+// columns, field ownership and admission policies only exist there: a fake client knows none of them.
 package kubetest
 
 import (
@@ -116,7 +116,8 @@ func (s *Server) stop() error {
 	return err
 }
 
-// Path returns the path of a file of this repository. Tests run in the directory of their package, somewhere below its root.
+// Path returns the path of a file of this repository. Tests run in the directory of their package, somewhere below its
+// root.
 func Path(elements ...string) string {
 	root := "."
 	for range 16 {

@@ -68,7 +68,9 @@ func (a *app) rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{code: ExitUsage, err: err} })
 	a.addKubeFlags(root.PersistentFlags())
 	root.AddGroup(&cobra.Group{ID: "read", Title: "See:"}, &cobra.Group{ID: "control", Title: "Control:"})
-	for _, cmd := range []*cobra.Command{a.queryCommand(), a.displayCommand(), a.paramsCommand(), a.queryportCommand(), a.ip2macCommand(), a.topCommand()} {
+	for _, cmd := range []*cobra.Command{
+		a.queryCommand(), a.displayCommand(), a.paramsCommand(), a.queryportCommand(), a.ip2macCommand(), a.topCommand(),
+	} {
 		cmd.GroupID = "read"
 		root.AddCommand(cmd)
 	}
@@ -104,7 +106,8 @@ func usageErrors(root *cobra.Command) {
 // addKubeFlags adds the flags that kubectl has for reaching an API server. Only those that people type are in the help.
 func (a *app) addKubeFlags(flags *pflag.FlagSet) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	flags.StringVar(&rules.ExplicitPath, "kubeconfig", "", "path of the kubeconfig file (default $KUBECONFIG or ~/.kube/config)")
+	flags.StringVar(&rules.ExplicitPath, "kubeconfig", "",
+		"path of the kubeconfig file (default $KUBECONFIG or ~/.kube/config)")
 	overrides := &clientcmd.ConfigOverrides{}
 	clientcmd.BindOverrideFlags(overrides, flags, clientcmd.RecommendedConfigOverrideFlags(""))
 	flags.VisitAll(func(f *pflag.Flag) {

@@ -69,7 +69,8 @@ func newClient(config *rest.Config) (*client, error) {
 // installed gives the errors of a first look their meaning. The words are those of wlbs.exe.
 func installed(err error) error {
 	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) {
-		return fmt.Errorf("WLBS is not installed on this system or you do not have sufficient privileges to administer the cluster: %w", err)
+		return fmt.Errorf("WLBS is not installed on this system or you do not have sufficient privileges "+
+			"to administer the cluster: %w", err)
 	}
 	return err
 }

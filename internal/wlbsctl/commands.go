@@ -16,13 +16,18 @@ var verbHelp = []struct {
 	verb        verb
 	short, long string
 }{
-	{verbStart, "Make hosts members, also those that drain", "Makes hosts members of their cluster. A drain is ended: new connections come again."},
-	{verbStop, "Make hosts leave at once", "Makes hosts leave their cluster at once; their established connections are cut. drainstop is the gentle way."},
-	{verbDrainstop, "Make hosts take no new connections, and leave when the last one ends", `Lets hosts finish their connections, take no new ones, and leave when the last one ends. stop and start interrupt it.
+	{verbStart, "Make hosts members, also those that drain",
+		"Makes hosts members of their cluster. A drain is ended: new connections come again."},
+	{verbStop, "Make hosts leave at once",
+		"Makes hosts leave their cluster at once; their established connections are cut. drainstop is the gentle way."},
+	{verbDrainstop, "Make hosts take no new connections, and leave when the last one ends",
+		`Lets hosts finish their connections, take no new ones, and leave when the last one ends. stop and start interrupt it.
 With --drain-timeout, what is connected then is cut.`},
-	{verbSuspend, "Stop hosts and refuse control commands until resume", `Stops hosts at once and makes them refuse start, stop, drainstop, enable, disable and drain until they are resumed:
+	{verbSuspend, "Stop hosts and refuse control commands until resume",
+		`Stops hosts at once and makes them refuse start, stop, drainstop, enable, disable and drain until they are resumed:
 for work that nobody must interrupt.`},
-	{verbResume, "Accept control commands again; the hosts stay stopped", "Ends suspend. The hosts stay stopped, as with WLBS: start makes them members again."},
+	{verbResume, "Accept control commands again; the hosts stay stopped",
+		"Ends suspend. The hosts stay stopped, as with WLBS: start makes them members again."},
 }
 
 func (a *app) verbCommands() []*cobra.Command {
@@ -44,7 +49,8 @@ func (a *app) verbCommands() []*cobra.Command {
 		}
 		o.addFlags(cmd)
 		if help.verb == verbDrainstop {
-			cmd.Flags().DurationVar(&o.drainTimeout, "drain-timeout", 0, "cut what is still connected after this time, at most 24h (default: wait for the last connection to end)")
+			cmd.Flags().DurationVar(&o.drainTimeout, "drain-timeout", 0,
+				"cut what is still connected after this time, at most 24h (default: wait for the last connection to end)")
 		}
 		commands = append(commands, cmd)
 	}
@@ -63,9 +69,10 @@ func (a *app) ruleCommands() []*cobra.Command {
 		v := &ruleVerbs[i]
 		var o controlOptions
 		cmd := &cobra.Command{
-			Use:               v.name + " PORT TARGET...",
-			Short:             ruleHelp[v.name],
-			Long:              ruleHelp[v.name] + ".\nAll ports of a rule are affected, and its share goes to the other hosts.\n\n" + portHelp + "\n\n" + targetHelp,
+			Use:   v.name + " PORT TARGET...",
+			Short: ruleHelp[v.name],
+			Long: ruleHelp[v.name] + ".\nAll ports of a rule are affected, and its share goes to the other hosts.\n\n" +
+				portHelp + "\n\n" + targetHelp,
 			ValidArgsFunction: a.completePortAndTargets,
 			Args: func(cmd *cobra.Command, args []string) error {
 				if len(args) == 0 {

@@ -37,12 +37,16 @@ func (a *app) completionInventory(cmd *cobra.Command) *inventory {
 }
 
 // completeTargets offers clusters, nodes and, once a cluster and a colon are typed, its hosts.
-func (a *app) completeTargets(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
+func (a *app) completeTargets(
+	cmd *cobra.Command, args []string, toComplete string,
+) ([]cobra.Completion, cobra.ShellCompDirective) {
 	return targetCompletions(a.completionInventory(cmd), args, toComplete), cobra.ShellCompDirectiveNoFileComp
 }
 
 // completePortAndTargets offers ports and rules for the first argument and targets for the others.
-func (a *app) completePortAndTargets(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
+func (a *app) completePortAndTargets(
+	cmd *cobra.Command, args []string, toComplete string,
+) ([]cobra.Completion, cobra.ShellCompDirective) {
 	inv := a.completionInventory(cmd)
 	if len(args) == 0 {
 		return portCompletions(inv, toComplete), cobra.ShellCompDirectiveNoFileComp
@@ -60,7 +64,8 @@ func targetCompletions(inv *inventory, args []string, toComplete string) []cobra
 	if cluster, _, qualified := strings.Cut(toComplete, ":"); qualified {
 		for _, s := range inv.all() {
 			if s.cluster.Name == cluster {
-				offer(fmt.Sprintf("%s:%d", cluster, s.host.Spec.HostID), fmt.Sprintf("%s, %s", s.host.Spec.NodeName, words.State(s.host)))
+				offer(fmt.Sprintf("%s:%d", cluster, s.host.Spec.HostID),
+					fmt.Sprintf("%s, %s", s.host.Spec.NodeName, words.State(s.host)))
 				offer(cluster+":"+s.host.Spec.NodeName, fmt.Sprintf("host %d, %s", s.host.Spec.HostID, words.State(s.host)))
 			}
 		}

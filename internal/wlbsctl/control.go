@@ -49,7 +49,9 @@ func (o *controlOptions) addFlags(cmd *cobra.Command) {
 }
 
 // control gives a command to hosts and prints their answers, as WLBS printed one for each host.
-func (a *app) control(ctx context.Context, targets []string, o *controlOptions, reply answer, reached func(selected) bool) error {
+func (a *app) control(
+	ctx context.Context, targets []string, o *controlOptions, reply answer, reached func(selected) bool,
+) error {
 	if err := knownOutput(o.output, "json", "yaml"); err != nil {
 		return err
 	}
@@ -185,8 +187,10 @@ func answerRule(v *ruleVerb, p *portSpec) answer {
 		case r.DesiredState == v1alpha1.DesiredStateSuspended:
 			r.Message, r.Refused, r.code = wordsRefused, true, ExitRefused
 			return nil, r, nil
-		case r.DesiredState == v1alpha1.DesiredStateStopped || r.DesiredState == v1alpha1.DesiredStateDrained && drainOver(s.host):
-			r.Message, r.Refused, r.code = "command refused: the host is stopped, so its rules handle no traffic (WLBS event 26)", true, ExitHostStopped
+		case r.DesiredState == v1alpha1.DesiredStateStopped,
+			r.DesiredState == v1alpha1.DesiredStateDrained && drainOver(s.host):
+			r.Message = "command refused: the host is stopped, so its rules handle no traffic (WLBS event 26)"
+			r.Refused, r.code = true, ExitHostStopped
 			return nil, r, nil
 		}
 		r.Rules = map[string]v1alpha1.RuleState{}

@@ -48,5 +48,6 @@ func drainTimeoutPath(node string) fieldpath.Path {
 }
 
 func ruleStatePath(node, rule string) fieldpath.Path {
-	return fieldpath.MakePathOrDie("spec", "hosts", fieldpath.KeyByFields("nodeName", node), "rules", fieldpath.KeyByFields("name", rule), "state")
+	return fieldpath.MakePathOrDie("spec", "hosts", fieldpath.KeyByFields("nodeName", node), "rules",
+		fieldpath.KeyByFields("name", rule), "state")
 }

@@ -34,7 +34,8 @@ type event struct {
 
 func (a *app) paramsCommand() *cobra.Command {
 	return a.reader("params", "Print the parameters of hosts, with the names of WLBS' registry",
-		`Prints the parameters of hosts and their port rules, in the layout of "wlbs params".`, []string{"json", "yaml"}, a.params)
+		`Prints the parameters of hosts and their port rules, in the layout of "wlbs params".`,
+		[]string{"json", "yaml"}, a.params)
 }
 
 func (a *app) params(ctx context.Context, targets []string, output string) error {

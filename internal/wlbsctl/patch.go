@@ -26,7 +26,8 @@ func (c *change) done(spec *v1alpha1.LoadBalancingClusterSpec) bool {
 	if c.state != "" && entry.EffectiveDesiredState() != c.state {
 		return false
 	}
-	if c.drainTimeoutSeconds != nil && (entry.DrainTimeoutSeconds == nil || *entry.DrainTimeoutSeconds != *c.drainTimeoutSeconds) {
+	if c.drainTimeoutSeconds != nil &&
+		(entry.DrainTimeoutSeconds == nil || *entry.DrainTimeoutSeconds != *c.drainTimeoutSeconds) {
 		return false
 	}
 	for rule, state := range c.rules {
@@ -156,8 +157,9 @@ func (p *patch) body() ([]byte, error) {
 	body, err := json.Marshal(map[string]any{
 		"apiVersion": v1alpha1.GroupVersion.String(),
 		"kind":       clusterKind,
-		"metadata":   map[string]any{"name": p.cluster.Name, "uid": p.cluster.UID, "resourceVersion": p.cluster.ResourceVersion},
-		"spec":       spec,
+		"metadata": map[string]any{"name": p.cluster.Name, "uid": p.cluster.UID,
+			"resourceVersion": p.cluster.ResourceVersion},
+		"spec": spec,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("patch of LoadBalancingCluster %s: %w", p.cluster.Name, err)

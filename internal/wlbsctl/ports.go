@@ -72,7 +72,8 @@ func cutPort(text string) (address, port string, qualified bool) {
 }
 
 func isRuleName(text string) bool {
-	return text != "" && text[0] != '-' && strings.Trim(text, "abcdefghijklmnopqrstuvwxyz0123456789-") == "" && strings.Trim(text, "0123456789") != ""
+	return text != "" && text[0] != '-' && strings.Trim(text, "abcdefghijklmnopqrstuvwxyz0123456789-") == "" &&
+		strings.Trim(text, "0123456789") != ""
 }
 
 // all reports whether the spec means every rule of the cluster.
@@ -111,13 +112,16 @@ func (p *portSpec) rules(cluster *v1alpha1.LoadBalancingCluster) ([]v1alpha1.Por
 	case len(found) > 0:
 		return found, nil
 	case disabled != "":
-		return nil, failf(ExitNoRule, "rule %s of cluster %s has filteringMode Disabled: all hosts drop its traffic, whatever its state", disabled, cluster.Name)
+		return nil, failf(ExitNoRule,
+			"rule %s of cluster %s has filteringMode Disabled: all hosts drop its traffic, whatever its state",
+			disabled, cluster.Name)
 	case p.name != "":
 		return nil, failf(ExitNoRule, "cluster %s has no rule %s", cluster.Name, p.name)
 	case p.port < 0:
 		return nil, failf(ExitNoRule, "cluster %s has no rule for %s", cluster.Name, p.text)
 	}
-	return nil, failf(ExitNoRule, "no rule of cluster %s contains port %s%s (WLBS event 25)", cluster.Name, p.text, elsewhere)
+	return nil, failf(ExitNoRule, "no rule of cluster %s contains port %s%s (WLBS event 25)", cluster.Name, p.text,
+		elsewhere)
 }
 
 func whereWords(r *v1alpha1.PortRule) string {

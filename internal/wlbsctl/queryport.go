@@ -35,8 +35,9 @@ func (a *app) queryportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "queryport PORT [TARGET...]",
 		Short: "Print the state of port rules on hosts",
-		Long: `Prints the state of the rules that contain a port, the buckets each host serves of them, and the packets of the rule that
-the host accepted and dropped, for a peer has them or the rule is not served. Counts are of the host's last report.
+		Long: `Prints the state of the rules that contain a port, the buckets each host serves of them, and the packets of the
+rule that the host accepted and dropped, for a peer has them or the rule is not served. Counts are of the host's last
+report.
 Without a target: all hosts of all clusters that have such a rule.
 
 ` + portHelp + "\n\n" + targetHelp,

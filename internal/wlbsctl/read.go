@@ -15,7 +15,10 @@ import (
 )
 
 // reader is a command that prints something about hosts.
-func (a *app) reader(name, short, long string, formats []string, run func(ctx context.Context, targets []string, output string) error) *cobra.Command {
+func (a *app) reader(
+	name, short, long string, formats []string,
+	run func(ctx context.Context, targets []string, output string) error,
+) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:               name + " [TARGET...]",
@@ -39,8 +42,8 @@ var allFormats = []string{"json", "yaml", "wide"}
 func (a *app) queryCommand() *cobra.Command {
 	return a.reader("query", "Print the state of hosts and the members they see",
 		`Prints the state of hosts and the members they see, in the words of "wlbs query"; -o wide adds buckets, traffic and
-conditions. The exit code says it too: 0 if all these hosts are as they should be, 8 if one that should be a member is not
-converged, 9 if one is converged and carries no traffic.`, allFormats, a.query)
+conditions. The exit code says it too: 0 if all these hosts are as they should be, 8 if one that should be a member
+is not converged, 9 if one is converged and carries no traffic.`, allFormats, a.query)
 }
 
 func (a *app) query(ctx context.Context, targets []string, output string) error {
@@ -152,8 +155,9 @@ func asDesired(s selected, now time.Time) bool {
 	}
 }
 
-// droppedByPeers reports whether the cluster knows better than the host's last report, which says nothing of a node that
-// crashed after it. A report that came later than what the cluster knew, for the manager may be gone, counts for more.
+// droppedByPeers reports whether the cluster knows better than the host's last report, which says nothing of a node
+// that crashed after it. A report that came later than what the cluster knew, for the manager may be gone, counts for
+// more.
 func droppedByPeers(s selected) bool {
 	for i := range s.cluster.Status.Hosts {
 		known := &s.cluster.Status.Hosts[i]
@@ -181,10 +185,12 @@ func (a *app) ip2macCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ip2mac CLUSTER|ADDRESS...",
 		Short: "Print the MAC addresses of a cluster or address in all modes",
-		Long: `Prints the MAC address that clients send to in each mode, of a cluster or of an address that may become the primary
-virtual IP of one. For an address no API server is asked.`,
+		Long: `Prints the MAC address that clients send to in each mode, of a cluster or of an address that may become the
+primary virtual IP of one. For an address no API server is asked.`,
 		Args: targetsRequired,
-		ValidArgsFunction: func(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		ValidArgsFunction: func(
+			cmd *cobra.Command, args []string, toComplete string,
+		) ([]cobra.Completion, cobra.ShellCompDirective) {
 			inv := &inventory{clusters: a.completionInventory(cmd).clusters}
 			return targetCompletions(inv, args, toComplete), cobra.ShellCompDirectiveNoFileComp
 		},

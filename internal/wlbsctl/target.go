@@ -124,7 +124,9 @@ func (inv *inventory) all() []selected {
 	return inv.matching(func(*v1alpha1.LoadBalancingCluster, *v1alpha1.LoadBalancingHost) bool { return true })
 }
 
-func (inv *inventory) matching(match func(*v1alpha1.LoadBalancingCluster, *v1alpha1.LoadBalancingHost) bool) []selected {
+func (inv *inventory) matching(
+	match func(*v1alpha1.LoadBalancingCluster, *v1alpha1.LoadBalancingHost) bool,
+) []selected {
 	var out []selected
 	for i := range inv.clusters {
 		for j := range inv.hosts {
@@ -161,11 +163,13 @@ func (inv *inventory) lookup(t target) ([]selected, error) {
 	found := slices.DeleteFunc(hosts, func(s selected) bool { return !isCalled(s.host, t.host) })
 	switch len(found) {
 	case 0:
-		return nil, failf(ExitNotFound, "cluster %s has no host %s; it has: %s", cluster.Name, t.host, hostNames(inv.hostsOf(cluster)))
+		return nil, failf(ExitNotFound, "cluster %s has no host %s; it has: %s", cluster.Name, t.host,
+			hostNames(inv.hostsOf(cluster)))
 	case 1:
 		return found, nil
 	}
-	return nil, failf(ExitUsage, "%q is the ID of one host and the node of another: use node/%s or the other one's ID", t.text, t.host)
+	return nil, failf(ExitUsage, "%q is the ID of one host and the node of another: use node/%s or the other one's ID",
+		t.text, t.host)
 }
 
 // lookupBare finds out what a word without qualifier names. It must name one thing: nobody wants to stop a cluster

@@ -23,13 +23,13 @@ func (a *app) topCommand() *cobra.Command {
 		Use:     "top [TARGET...]",
 		Aliases: []string{"watch"},
 		Short:   "Watch hosts, the owners of all buckets, connections, rates and stalls",
-		Long: `Shows a live picture of clusters: their hosts, who owns each of the 60 buckets of every rule, connections, packets a second
-at the stages of traffic (admitted by the filter, delivered to the node, answered by it, transmitted), and stalls. Where
-the output is no terminal it prints one picture as plain text, with totals instead of rates.
+		Long: `Shows a live picture of clusters: their hosts, who owns each of the 60 buckets of every rule, connections,
+packets a second at the stages of traffic (admitted by the filter, delivered to the node, answered by it, transmitted),
+and stalls. Where the output is no terminal it prints one picture as plain text, with totals instead of rates.
 
 Agents report news at once and else every 30 s, and a rate is that between the last two reports: AGE tells how old the
-last one is. An asterisk marks the default host. In the buckets, digits are host IDs with a for 10 up to w for 32, a dot is
-a bucket without an owner and an exclamation mark one with two.
+last one is. An asterisk marks the default host. In the buckets, digits are host IDs with a for 10 up to w for 32, a dot
+is a bucket without an owner and an exclamation mark one with two.
 
 Keys: q quits, up and down scroll, tab shows the next cluster. NO_COLOR turns colours off.
 
@@ -83,7 +83,8 @@ func (a *app) top(ctx context.Context, targets []string, interval time.Duration)
 func (a *app) terminal() (in, out *os.File, live bool) {
 	in, inIsFile := a.in.(*os.File)
 	out, outIsFile := a.out.(*os.File)
-	live = inIsFile && outIsFile && term.IsTerminal(int(in.Fd())) && term.IsTerminal(int(out.Fd())) && os.Getenv("TERM") != "dumb"
+	live = inIsFile && outIsFile && term.IsTerminal(int(in.Fd())) && term.IsTerminal(int(out.Fd())) &&
+		os.Getenv("TERM") != "dumb"
 	return in, out, live
 }
 
@@ -106,7 +107,8 @@ func (a *app) printSnapshot(ctx context.Context, source top.Source) error {
 	return nil
 }
 
-// snapshot reads the clusters and hosts that targets mean. A cluster without hosts is shown too when nothing is asked for.
+// snapshot reads the clusters and hosts that targets mean. A cluster without hosts is shown too when nothing is asked
+// for.
 func (a *app) snapshot(ctx context.Context, targets []string) (top.Snapshot, error) {
 	_, inv, err := a.inventory(ctx)
 	if err != nil {

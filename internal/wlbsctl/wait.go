@@ -67,7 +67,8 @@ func (r *result) carried(host *v1alpha1.LoadBalancingHost) bool {
 }
 
 // await waits until all hosts that did not refuse have done what they were told.
-func (a *app) await(ctx context.Context, c *client, results []result, o *controlOptions, reached func(selected) bool) error {
+func (a *app) await(ctx context.Context, c *client, results []result, o *controlOptions,
+	reached func(selected) bool) error {
 	if o.timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, o.timeout)
@@ -123,7 +124,8 @@ func wordsOf(pending []waiting, said map[string]string) []string {
 	return out
 }
 
-func (a *app) pending(ctx context.Context, c *client, results []result, reached func(selected) bool) ([]waiting, error) {
+func (a *app) pending(ctx context.Context, c *client, results []result, reached func(selected) bool) ([]waiting,
+	error) {
 	current := map[string]*v1alpha1.LoadBalancingHost{}
 	seen := map[string]bool{}
 	for i := range results {
@@ -153,7 +155,8 @@ func (a *app) pending(ctx context.Context, c *client, results []result, reached 
 		case !r.carried(host) && host.Spec.Maintenance != nil:
 			out = append(out, waiting{now, words.Maintenance(host)})
 		case !r.carried(host):
-			out = append(out, waiting{now, fmt.Sprintf("its object asks for %s, not yet for the command", host.Spec.EffectiveDesiredState())})
+			out = append(out, waiting{now,
+				fmt.Sprintf("its object asks for %s, not yet for the command", host.Spec.EffectiveDesiredState())})
 		case !reached(now):
 			out = append(out, waiting{now, progress(host)})
 		}

@@ -22,8 +22,10 @@ const (
 )
 
 // write changes a cluster by server-side apply. decide is asked anew whenever somebody else wrote in between, so that
-// it always decides on what is there: a host that was suspended meanwhile must refuse. write returns the cluster as written.
-func (c *client) write(ctx context.Context, name string, decide func(*v1alpha1.LoadBalancingCluster) ([]change, error)) (*v1alpha1.LoadBalancingCluster, error) {
+// it always decides on what is there: a host that was suspended meanwhile must refuse. write returns the cluster as
+// written.
+func (c *client) write(ctx context.Context, name string,
+	decide func(*v1alpha1.LoadBalancingCluster) ([]change, error)) (*v1alpha1.LoadBalancingCluster, error) {
 	var err error
 	for range maxAttempts {
 		var cluster *v1alpha1.LoadBalancingCluster
@@ -51,7 +53,8 @@ func (c *client) write(ctx context.Context, name string, decide func(*v1alpha1.L
 }
 
 // try writes once. It returns nil when it only made a first step and is to be called again.
-func (c *client) try(ctx context.Context, cluster *v1alpha1.LoadBalancingCluster, changes []change) (*v1alpha1.LoadBalancingCluster, error) {
+func (c *client) try(ctx context.Context, cluster *v1alpha1.LoadBalancingCluster,
+	changes []change) (*v1alpha1.LoadBalancingCluster, error) {
 	if allDone(changes, &cluster.Spec) {
 		return cluster, nil
 	}
@@ -74,7 +77,8 @@ func (c *client) try(ctx context.Context, cluster *v1alpha1.LoadBalancingCluster
 		return nil, err
 	}
 	if !allDone(changes, &written.Spec) {
-		return nil, fmt.Errorf("LoadBalancingCluster %s was written, but does not say what was asked for: does an admission webhook change it?", cluster.Name)
+		return nil, fmt.Errorf("LoadBalancingCluster %s was written, but does not say what was asked for: "+
+			"does an admission webhook change it?", cluster.Name)
 	}
 	return written, nil
 }

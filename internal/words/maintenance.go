@@ -21,7 +21,8 @@ func Maintenance(host *v1alpha1.LoadBalancingHost) string {
 	}
 	switch m.Reason {
 	case v1alpha1.MaintenanceNodeExcluded:
-		words += fmt.Sprintf(", until the label node.kubernetes.io/exclude-from-external-load-balancers is taken off node %s", host.Spec.NodeName)
+		words += fmt.Sprintf(", until the label node.kubernetes.io/exclude-from-external-load-balancers is taken off node %s",
+			host.Spec.NodeName)
 	case v1alpha1.MaintenanceNodeDeleted:
 		words += ", which is deleted or about to be"
 	case v1alpha1.MaintenanceNodeNotSelected:

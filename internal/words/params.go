@@ -12,8 +12,9 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
-// WriteParams prints the parameters of a host in the layout of "wlbs params" of Windows 2000 and 2003, with the names of
-// its registry parameters. Those that have no counterpart here are not printed; what WLBS had no name for comes after them.
+// WriteParams prints the parameters of a host in the layout of "wlbs params" of Windows 2000 and 2003, with the names
+// of its registry parameters. Those that have no counterpart here are not printed; what WLBS had no name for comes
+// after them.
 func WriteParams(w io.Writer, cluster *v1alpha1.LoadBalancingCluster, host *v1alpha1.LoadBalancingHost) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Cluster %s\nRetrieving parameters\n", clusterWords(cluster.Name, cluster.Spec.VirtualIPs))
@@ -107,7 +108,8 @@ func writeRules(b *strings.Builder, cluster *v1alpha1.LoadBalancingCluster, host
 	}
 	dashes := func(n int) string { return strings.Repeat("-", n) }
 	fmt.Fprintf(b, "\nPortRules (%d):\n", len(rules))
-	fmt.Fprintf(b, "%-*s Start  End  Prot   Mode   Pri Load Affinity Timeout State    Name\n", vip, strings.Repeat(" ", (vip-len("VIP"))/2)+"VIP")
+	fmt.Fprintf(b, "%-*s Start  End  Prot   Mode   Pri Load Affinity Timeout State    Name\n", vip,
+		strings.Repeat(" ", (vip-len("VIP"))/2)+"VIP")
 	fmt.Fprintf(b, "%s ----- ----- ---- -------- --- ---- -------- ------- -------- %s\n", dashes(vip), dashes(name))
 	for i := range rules {
 		r := &rules[i]
@@ -116,8 +118,10 @@ func writeRules(b *strings.Builder, cluster *v1alpha1.LoadBalancingCluster, host
 		if address == "" {
 			address = "All"
 		}
-		fmt.Fprintf(b, "%-*s %5d %5d %-4s %-8s %3s %4s %-8s %7s %-8s %s\n", vip, address, r.Ports.From, r.Ports.To, r.Protocol,
-			r.FilteringMode, priorityWords(r, &settings), loadWords(r, host), r.Affinity, timeoutWords(r), settings.State, r.Name)
+		fmt.Fprintf(b, "%-*s %5d %5d %-4s %-8s %3s %4s %-8s %7s %-8s %s\n", vip, address, r.Ports.From, r.Ports.To,
+			r.Protocol,
+			r.FilteringMode, priorityWords(r, &settings), loadWords(r,
+				host), r.Affinity, timeoutWords(r), settings.State, r.Name)
 	}
 }
 

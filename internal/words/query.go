@@ -109,7 +109,8 @@ func writeConvergences(b *strings.Builder, host *v1alpha1.LoadBalancingHost) {
 	if valueOf(s.Convergences) == 0 {
 		return
 	}
-	fmt.Fprintf(b, "Host %d has entered a converging state %d time(s) since joining the cluster\n", host.Spec.HostID, *s.Convergences)
+	fmt.Fprintf(b, "Host %d has entered a converging state %d time(s) since joining the cluster\n", host.Spec.HostID,
+		*s.Convergences)
 	switch last := s.LastConvergence; {
 	case s.State == v1alpha1.HostConverging:
 		b.WriteString("  and is still in a state of convergence.\n")
@@ -142,7 +143,8 @@ func writeDetails(b *strings.Builder, host *v1alpha1.LoadBalancingHost) {
 func writeRuleTraffic(b *strings.Builder, rules []v1alpha1.RuleTraffic, name string) {
 	for _, t := range rules {
 		if t.Rule == name {
-			fmt.Fprintf(b, "     Packets: Accepted=%d, Dropped=%d; connection requests: %d\n", valueOf(t.Accepted), valueOf(t.Dropped), valueOf(t.Opened))
+			fmt.Fprintf(b, "     Packets: Accepted=%d, Dropped=%d; connection requests: %d\n", valueOf(t.Accepted),
+				valueOf(t.Dropped), valueOf(t.Opened))
 		}
 	}
 }

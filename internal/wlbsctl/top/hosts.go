@@ -53,8 +53,9 @@ func (s *State) hostTable(c *v1alpha1.LoadBalancingCluster, hosts []*v1alpha1.Lo
 		connections += valueOf(h.Status.Traffic.Connections)
 	}
 	if len(s.Rates) > 0 && len(hosts) > 1 {
-		lines = append(lines, Line{styled(Dim, "     %-*s %-10s %6s %7s %7s %7s %7s", node, "all", "", count(float64(connections)),
-			count(sum.Admitted), count(sum.Delivered), count(sum.Answered), count(sum.Transmitted))})
+		lines = append(lines,
+			Line{styled(Dim, "     %-*s %-10s %6s %7s %7s %7s %7s", node, "all", "", count(float64(connections)),
+				count(sum.Admitted), count(sum.Delivered), count(sum.Answered), count(sum.Transmitted))})
 	}
 	return lines
 }
@@ -89,7 +90,8 @@ func (s *State) hostLine(h *v1alpha1.LoadBalancingHost, node int) Line {
 }
 
 func isDefault(h *v1alpha1.LoadBalancingHost) bool {
-	return h.Status.DefaultHostID != nil && *h.Status.DefaultHostID == h.Spec.HostID && h.Status.State == v1alpha1.HostConverged
+	return h.Status.DefaultHostID != nil && *h.Status.DefaultHostID == h.Spec.HostID &&
+		h.Status.State == v1alpha1.HostConverged
 }
 
 func (s *State) outdated(h *v1alpha1.LoadBalancingHost) bool {
@@ -153,7 +155,8 @@ func (s *State) remarks(c *v1alpha1.LoadBalancingCluster, h *v1alpha1.LoadBalanc
 			}
 		}
 	}
-	if desired := h.Spec.EffectiveDesiredState(); desired == v1alpha1.DesiredStateDrained && h.Status.State == v1alpha1.HostStopped {
+	if desired := h.Spec.EffectiveDesiredState(); desired == v1alpha1.DesiredStateDrained &&
+		h.Status.State == v1alpha1.HostStopped {
 		out = append(out, styled(Dim, "drained"))
 	}
 	var off []string

@@ -16,7 +16,8 @@ const minRateWindow = time.Second
 type Rates struct{ Admitted, Delivered, Answered, Transmitted float64 }
 
 func (r Rates) plus(o Rates) Rates {
-	return Rates{r.Admitted + o.Admitted, r.Delivered + o.Delivered, r.Answered + o.Answered, r.Transmitted + o.Transmitted}
+	return Rates{r.Admitted + o.Admitted, r.Delivered + o.Delivered, r.Answered + o.Answered,
+		r.Transmitted + o.Transmitted}
 }
 
 // Tracker computes rates from the counters in successive reports of hosts. The times are those in the reports, so that

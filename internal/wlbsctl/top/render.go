@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package top draws a live picture of clusters: their hosts, the owners of the 60 buckets of each rule, connections, the
-// rates at the stages of traffic, and stalls.
+// Package top draws a live picture of clusters: their hosts, the owners of the 60 buckets of each rule, connections,
+// the rates at the stages of traffic, and stalls.
 package top
 
 import (
@@ -112,13 +112,15 @@ func headingOfNothing(s *State) Line {
 
 // heading says what there is to know of a cluster as a whole, in two lines, and in a third what is wrong with it.
 func (s *State) heading(c *v1alpha1.LoadBalancingCluster, hosts []*v1alpha1.LoadBalancingHost, width int) []Line {
-	name := Line{styled(Bold, " %s", c.Name), {Text: "  " + strings.Join(c.Spec.VirtualIPs, " ") + "  " + string(c.Spec.EffectiveMode())}}
+	name := Line{styled(Bold, " %s", c.Name),
+		{Text: "  " + strings.Join(c.Spec.VirtualIPs, " ") + "  " + string(c.Spec.EffectiveMode())}}
 	clock := s.Now.Format(time.TimeOnly)
 	if gap := width - name.width() - len(clock) - 1; width > 0 && gap > 0 {
 		name = append(name, Span{Text: strings.Repeat(" ", gap) + clock})
 	}
 	lines := []Line{name, s.convergence(c, hosts)}
-	if ready := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionReady); ready != nil && ready.Status != metav1.ConditionTrue {
+	if ready := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionReady); ready != nil &&
+		ready.Status != metav1.ConditionTrue {
 		for _, words := range wrap(ready.Reason+": "+ready.Message, width-1, maxRemarkLines) {
 			lines = append(lines, Line{styled(Bad, " %s", words)})
 		}
@@ -156,7 +158,8 @@ func (s *State) convergence(c *v1alpha1.LoadBalancingCluster, hosts []*v1alpha1.
 		if last.DurationMilliseconds != nil {
 			took = fmt.Sprintf("took %d ms", *last.DurationMilliseconds)
 		}
-		line = append(line, Span{Text: fmt.Sprintf("  %s %s ago, %s", last.Cause, ageWords(s.Now.Sub(last.StartedAt.Time)), took)})
+		line = append(line, Span{Text: fmt.Sprintf("  %s %s ago, %s", last.Cause, ageWords(s.Now.Sub(last.StartedAt.Time)),
+			took)})
 	}
 	return line
 }

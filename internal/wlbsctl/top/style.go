@@ -47,9 +47,10 @@ const (
 	Colours
 )
 
-// ownerCodes are backgrounds with a text colour that stays readable on them. There are more hosts than colours: each cell
-// also holds its owner's ID.
-var ownerCodes = [...]string{"30;42", "30;46", "30;43", "37;44", "37;45", "30;47", "30;102", "30;106", "30;103", "30;104", "30;105", "30;107"}
+// ownerCodes are backgrounds with a text colour that stays readable on them. There are more hosts than colours: each
+// cell also holds its owner's ID.
+var ownerCodes = [...]string{"30;42", "30;46", "30;43", "37;44", "37;45", "30;47", "30;102", "30;106", "30;103",
+	"30;104", "30;105", "30;107"}
 
 func (p Palette) code(s Style) string {
 	switch {
