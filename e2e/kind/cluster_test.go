@@ -91,7 +91,7 @@ func (c *vipCluster) apply(t *testing.T, spec v1alpha1.LoadBalancingClusterSpec)
 	manifest, err := yaml.Marshal(map[string]any{
 		"apiVersion": v1alpha1.GroupVersion.String(),
 		"kind":       "LoadBalancingCluster",
-		"metadata":   map[string]any{"name": c.name},
+		"metadata":   map[string]any{"name": c.name, "labels": map[string]string{madeByTest: "yes"}},
 		"spec":       spec,
 	})
 	must(t, err)

@@ -42,6 +42,10 @@ func TestMain(m *testing.M) {
 
 // run is the tests with what has to be as it was when they are over.
 func run(m *testing.M) int {
+	if err := removeLeftovers(); err != nil {
+		fmt.Fprintln(os.Stderr, "leftovers of earlier tests:", err)
+		return 1
+	}
 	before, err := findBystanders()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "clusters before the tests:", err)

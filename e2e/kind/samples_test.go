@@ -118,6 +118,8 @@ func newSample(t *testing.T, file string) *sample {
 	})
 	manifest = sampleNode.ReplaceAllStringFunc(manifest, func(node string) string { return e.workers[node[len(node)-1]-'a'] })
 
+	manifest = strings.Replace(manifest, "metadata:\n", "metadata:\n  labels: {"+madeByTest+": \"yes\"}\n", 1)
+
 	var object v1alpha1.LoadBalancingCluster
 	must(t, yaml.UnmarshalStrict([]byte(manifest), &object))
 	vip, err := netip.ParseAddr(object.Spec.VirtualIPs[0])
