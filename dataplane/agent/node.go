@@ -25,6 +25,7 @@ import (
 // All but the sockets outlive the agent, so that a restart loses nothing.
 type node struct {
 	iface  hostnet.Interface
+	port   *filter.Interface
 	filter *filter.Filter
 	conn   *link.Conn
 	heard  *link.Receiver
@@ -43,17 +44,23 @@ func openNode(ctx context.Context, p *plan.Plan, bpffsDir string, log *slog.Logg
 		return nil, err
 	}
 	n := &node{iface: iface, mac: p.ClusterMAC, group: p.Group}
-	n.filter, err = filter.Open(filter.Config{
-		Ifindex:        iface.Index,
-		PinPath:        bpffsDir,
-		Hook:           filterHook(p.Hook),
-		MaxConnections: p.Connections,
-		ClusterMAC:     p.ClusterMAC,
-		HostMAC:        iface.MAC,
-		Log:            log,
+	n.port, err = filter.OpenInterface(filter.InterfaceConfig{
+		Ifindex: iface.Index,
+		Root:    bpffsDir,
+		Hook:    filterHook(p.Hook),
+		HostMAC: iface.MAC,
+		Log:     log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("filter on %s: %w", iface.Name, err)
+	}
+	n.filter, err = n.port.Open(filter.Config{
+		Cluster:        p.ClusterName,
+		ClusterMAC:     p.ClusterMAC,
+		MaxConnections: p.Connections,
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("filter on %s: %w", iface.Name, err), n.port.Close())
 	}
 	if err := n.join(ctx, p); err != nil {
 		return nil, errors.Join(err, n.close())
@@ -124,7 +131,7 @@ func (n *node) announce() error {
 
 // close leaves everything in place for the next agent.
 func (n *node) close() error {
-	return errors.Join(n.closeSockets(), n.filter.Close())
+	return errors.Join(n.closeSockets(), n.filter.Close(), n.port.Close())
 }
 
 // remove leaves nothing. The virtual IPs go first: without the filter, a kernel that
@@ -135,6 +142,7 @@ func (n *node) remove(ctx context.Context) error {
 		hostnet.RemoveVIPs(ctx, n.vips),
 		leaveSegment(n.iface, n.mac, n.group, n.vips),
 		n.filter.Remove(),
+		n.port.Remove(),
 		n.closeSockets(),
 	)
 }

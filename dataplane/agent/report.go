@@ -60,7 +60,7 @@ func (r *reporter) build(m *member) *v1alpha1.LoadBalancingHostStatus {
 		Dataplane: v1alpha1.HostDataplane{
 			Interface:  m.node.iface.Name,
 			VirtualIPs: addresses(m.node.vips),
-			Hook:       v1alpha1.Hook(m.node.filter.Hook().String()),
+			Hook:       v1alpha1.Hook(m.node.port.Hook().String()),
 			ClusterMAC: m.node.mac.String(),
 			HostMAC:    m.node.iface.MAC.String(),
 		},

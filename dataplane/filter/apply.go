@@ -3,6 +3,7 @@
 package filter
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 func (f *Filter) Apply(t Table) error {
 	c, err := compile(&t)
 	if err != nil {
-		return fmt.Errorf("filter: epoch %d: %w", t.Epoch, err)
+		return fmt.Errorf("filter: cluster %s: epoch %d: %w", f.config.Cluster, t.Epoch, err)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -22,22 +23,19 @@ func (f *Filter) Apply(t Table) error {
 		awaitReaders() // else the last commit's readers are gone for long
 	}
 	held := f.heldUnder(c)
-	f.state.commit(c, &held)
+	c.place(f.state.value.vips())
+	err = f.iface.changeVIPs(f.member, &c.placed, func() { f.state.value.commit(c, &held) })
+	if err != nil {
+		return fmt.Errorf("filter: cluster %s: epoch %d: %w", f.config.Cluster, t.Epoch, err)
+	}
 	var before map[uint32]int
 	if f.compiled != nil {
 		before = f.compiled.stickySlots()
 	}
 	f.compiled, f.held, f.applied = c, held, Now()
-	if err := f.purgeClients(before, c.stickySlots()); err != nil {
-		return fmt.Errorf("filter: %w", err)
+	if err := errors.Join(f.purgeClients(before, c.stickySlots()), f.replacePins()); err != nil {
+		return fmt.Errorf("filter: cluster %s: %w", f.config.Cluster, err)
 	}
-	if !f.pending {
-		return nil
-	}
-	if err := f.install(); err != nil {
-		return fmt.Errorf("filter: replace programs: %w", err)
-	}
-	f.pending = false
 	return nil
 }
 
@@ -61,9 +59,9 @@ func (f *Filter) SetBusy(busy bucket.Table) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.compiled == nil {
-		return fmt.Errorf("filter: set busy buckets: no table is in force")
+		return fmt.Errorf("filter: cluster %s: set busy buckets: no table is in force", f.config.Cluster)
 	}
-	policy := f.state.active()
+	policy := f.state.value.policy()
 	for i := range busy {
 		slot := &f.compiled.table.Slots[i]
 		slot.Busy = busy[i]
@@ -87,7 +85,7 @@ func (f *Filter) setHeld(c *compiled, tracked *bucket.Table) {
 	if c == nil || f.compiled != c {
 		return
 	}
-	policy := f.state.active()
+	policy := f.state.value.policy()
 	for i := range tracked {
 		slot := &c.table.Slots[i]
 		f.held[i] = tracked[i].Minus(slot.Own)

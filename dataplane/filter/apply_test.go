@@ -61,7 +61,7 @@ func TestPacketSeesOneEpoch(t *testing.T) {
 	r.apply(swapped(0))
 	r.apply(swapped(1))
 	r.hammer(1_000_000, func() {
-		atomic.StoreUint32(&r.state.shared.Active, 1-r.state.shared.Active)
+		atomic.StoreUint32(&r.state.value.Header.Active, 1-r.state.value.Header.Active)
 	})
 }
 
@@ -178,7 +178,7 @@ func TestNeighbourInCellIsNoVIP(t *testing.T) {
 	r.reset(table)
 	cellOf := func(a netip.Addr) uint32 {
 		hi, lo := halves(a)
-		return vipCell(r.compiled.seed, hi, lo)
+		return vipCell(r.iface.table().Seed, hi, lo)
 	}
 	other := netip.MustParseAddr("10.3.0.0")
 	for cellOf(other) != cellOf(vip4) {

@@ -29,11 +29,24 @@ import (
 // node is a host with the virtual IP on lo, and a client on the other end of a veth pair
 // who writes and reads frames.
 type node struct {
-	t      *testing.T
-	link   netlink.Link
-	config Config
-	client *packet.Conn
+	t       *testing.T
+	link    netlink.Link
+	config  InterfaceConfig
+	cluster Config
+	client  *packet.Conn
 }
+
+// served is a cluster's filter and its interface, the only one's on it.
+type served struct {
+	*Filter
+	port *Interface
+}
+
+func (s *served) Hook() Hook { return s.port.Hook() }
+
+func (s *served) Close() error { return errors.Join(s.Filter.Close(), s.port.Close()) }
+
+func (s *served) Remove() error { return errors.Join(s.Filter.Remove(), s.port.Remove()) }
 
 func newNode(t *testing.T) *node {
 	t.Helper()
@@ -45,13 +58,11 @@ func newNode(t *testing.T) *node {
 		t.Fatal(err)
 	}
 	nstest.Address(t, lo, vip4.String()+"/32")
-	n := &node{t: t, link: inside, config: Config{
-		Ifindex:        inside.Attrs().Index,
-		PinPath:        filepath.Join(mountBPF(t), "web"),
-		MaxConnections: 1024,
-		ClusterMAC:     testClusterMAC,
-		HostMAC:        inside.Attrs().HardwareAddr,
-	}}
+	n := &node{t: t, link: inside, config: InterfaceConfig{
+		Ifindex: inside.Attrs().Index,
+		Root:    filepath.Join(mountBPF(t), "wlbs"),
+		HostMAC: inside.Attrs().HardwareAddr,
+	}, cluster: Config{Cluster: "web", MaxConnections: 1024, ClusterMAC: testClusterMAC}}
 	if err := netlink.NeighSet(n.neighbour()); err != nil {
 		t.Fatal(err)
 	}
@@ -68,8 +79,9 @@ func (n *node) neighbour() *netlink.Neigh {
 	return &netlink.Neigh{LinkIndex: n.config.Ifindex, IP: client4.AsSlice(), HardwareAddr: testClientMAC, State: netlink.NUD_PERMANENT}
 }
 
-func mountBPF(t *testing.T) string {
+func mountBPF(t testing.TB) string {
 	t.Helper()
+	nstest.RequireRoot(t)
 	dir := t.TempDir()
 	if err := unix.Mount("bpf", dir, "bpf", 0, ""); err != nil {
 		t.Fatalf("mount a bpf file system: %v", err)
@@ -82,13 +94,29 @@ func mountBPF(t *testing.T) string {
 	return dir
 }
 
-func (n *node) open(change ...func(*Config)) *Filter {
+func (n *node) open(change ...func(*InterfaceConfig)) *served {
+	n.t.Helper()
+	i := n.openInterface(change...)
+	return &served{n.openCluster(i, n.cluster), i}
+}
+
+func (n *node) openInterface(change ...func(*InterfaceConfig)) *Interface {
 	n.t.Helper()
 	config := n.config
 	for _, c := range change {
 		c(&config)
 	}
-	f, err := Open(config)
+	i, err := OpenInterface(config)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.t.Cleanup(func() { _ = i.Close() })
+	return i
+}
+
+func (n *node) openCluster(i *Interface, config Config) *Filter {
+	n.t.Helper()
+	f, err := i.Open(config)
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -97,7 +125,7 @@ func (n *node) open(change ...func(*Config)) *Filter {
 }
 
 // serve opens the filter as owner of all buckets, with a lease.
-func (n *node) serve(change ...func(*Config)) *Filter {
+func (n *node) serve(change ...func(*InterfaceConfig)) *served {
 	n.t.Helper()
 	f := n.open(change...)
 	if err := errors.Join(f.Apply(tableOf(Slot{Own: bucket.All})), f.RenewLease(Now()+time.Hour)); err != nil {
@@ -190,7 +218,7 @@ func (n *node) await(what string, check func() bool) {
 	n.t.Fatalf("never: %s", what)
 }
 
-func (n *node) tracked(f *Filter) int {
+func (n *node) tracked(f *served) int {
 	n.t.Helper()
 	c, err := f.Connections(Now())
 	if err != nil {
@@ -199,11 +227,14 @@ func (n *node) tracked(f *Filter) int {
 	return c.Count
 }
 
+// pins is the directory of the interface's pins.
+func (n *node) pins() string { return interfacePath(n.config.Root, n.config.Ifindex) }
+
 func (n *node) linkIDs() map[string]link.ID {
 	n.t.Helper()
 	ids := map[string]link.ID{}
 	for _, pin := range []string{"xdp_link", "ingress_link", "egress_link"} {
-		l, err := link.LoadPinnedLink(filepath.Join(n.config.PinPath, pin), nil)
+		l, err := link.LoadPinnedLink(filepath.Join(n.pins(), pin), nil)
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
@@ -222,11 +253,16 @@ func (n *node) linkIDs() map[string]link.ID {
 	return ids
 }
 
-func (n *node) requireNothingLeft(programs ...ebpf.ProgramID) {
+func (n *node) requireNoPins() {
 	n.t.Helper()
-	if _, err := os.Stat(n.config.PinPath); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(n.config.Root); !errors.Is(err, os.ErrNotExist) {
 		n.t.Errorf("the pin path is still there: %v", err)
 	}
+}
+
+func (n *node) requireNothingLeft(programs ...ebpf.ProgramID) {
+	n.t.Helper()
+	n.requireNoPins()
 	for _, at := range []ebpf.AttachType{ebpf.AttachTCXIngress, ebpf.AttachTCXEgress} {
 		result, err := link.QueryPrograms(link.QueryOptions{Target: n.config.Ifindex, Attach: at})
 		if err != nil {
@@ -289,10 +325,10 @@ func (n *node) hasXDP() bool {
 	return l.Attrs().Xdp != nil && l.Attrs().Xdp.Attached
 }
 
-func programIDs(t *testing.T, f *Filter) []ebpf.ProgramID {
+func programIDs(t *testing.T, i *Interface) []ebpf.ProgramID {
 	t.Helper()
 	var ids []ebpf.ProgramID
-	for _, p := range []*ebpf.Program{f.objects.WlbsXdp, f.objects.WlbsIngress, f.objects.WlbsEgress} {
+	for _, p := range []*ebpf.Program{i.objects.WlbsXdp, i.objects.WlbsIngress, i.objects.WlbsEgress} {
 		info, err := p.Info()
 		if err != nil {
 			t.Fatal(err)
@@ -309,7 +345,7 @@ func TestServesClient(t *testing.T) {
 	for _, hook := range []Hook{XDP, TCX, Clsact} {
 		t.Run(hook.String(), func(t *testing.T) {
 			n := newNode(t)
-			f := n.serve(func(c *Config) { c.Hook = hook })
+			f := n.serve(func(c *InterfaceConfig) { c.Hook = hook })
 			if f.Hook() != hook {
 				t.Fatalf("hook %s", f.Hook())
 			}
@@ -381,7 +417,7 @@ func TestServesLinuxClient(t *testing.T) {
 			if err := netlink.NeighDel(n.neighbour()); err != nil {
 				t.Fatal(err)
 			}
-			f := n.serve(func(c *Config) { c.Hook = hook })
+			f := n.serve(func(c *InterfaceConfig) { c.Hook = hook })
 			l, err := net.Listen("tcp4", vip4.String()+":80")
 			if err != nil {
 				t.Fatal(err)
@@ -465,7 +501,7 @@ func TestReopenKeepsEverything(t *testing.T) {
 	n.listen()
 	n.connect(40000)
 	n.await("the connection is tracked", func() bool { return n.tracked(f) == 1 })
-	links, old := n.linkIDs(), programIDs(t, f)
+	links, old := n.linkIDs(), programIDs(t, f.port)
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -489,14 +525,17 @@ func TestReopenKeepsEverything(t *testing.T) {
 			return err != nil
 		})
 	}
-	ids := programIDs(t, f)
+	ids := programIDs(t, f.port)
 	if err := f.Remove(); err != nil {
 		t.Fatal(err)
 	}
 	n.requireNothingLeft(ids...)
-	if err := Cleanup(n.config.PinPath); err != nil {
-		t.Errorf("a second clean-up: %v", err)
+	for range 2 {
+		if err := Cleanup(n.config.Root); err != nil {
+			t.Errorf("a second clean-up: %v", err)
+		}
 	}
+	n.requireNoPins()
 }
 
 // flood sends frames in turn until stop closes, and reports how many of each the device took.
@@ -524,11 +563,11 @@ func (n *node) flood(stop <-chan struct{}, frames ...[]byte) <-chan []uint64 {
 func TestReopenLosesNothing(t *testing.T) {
 	t.Run("XDP and TCX", func(t *testing.T) { reopen(t, []Hook{XDP, XDP, TCX, TCX}) })
 	t.Run("XDP and clsact", func(t *testing.T) {
-		reopen(t, []Hook{XDP, XDP, Clsact, Clsact}, func(c *Config) { c.withoutTCX = true })
+		reopen(t, []Hook{XDP, XDP, Clsact, Clsact}, func(c *InterfaceConfig) { c.withoutTCX = true })
 	})
 }
 
-func reopen(t *testing.T, hooks []Hook, change ...func(*Config)) {
+func reopen(t *testing.T, hooks []Hook, change ...func(*InterfaceConfig)) {
 	n := newNode(t)
 	for _, c := range change {
 		c(&n.config)
@@ -550,7 +589,7 @@ func reopen(t *testing.T, hooks []Hook, change ...func(*Config)) {
 		if err := f.Close(); err != nil {
 			t.Fatal(err)
 		}
-		f = n.open(func(c *Config) { c.Hook = hook })
+		f = n.open(func(c *InterfaceConfig) { c.Hook = hook })
 		if f.Hook() != hook || n.hasXDP() != (hook == XDP) {
 			t.Errorf("hook %s, XDP attached: %t; want %s", f.Hook(), n.hasXDP(), hook)
 		}
@@ -576,13 +615,11 @@ func TestXDPSlotTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f, err := Open(withHook(n.config, XDP)); err == nil {
+	if f, err := OpenInterface(withHook(n.config, XDP)); err == nil {
 		_ = f.Remove()
 		t.Fatal("took the XDP slot of another program")
 	}
-	if _, err := os.Stat(n.config.PinPath); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the failed Open left the pin path: %v", err)
-	}
+	n.requireNoPins() // of the failed attempt
 	f := n.serve()
 	if f.Hook() != TCX {
 		t.Fatalf("hook %s, want TCX", f.Hook())
@@ -604,16 +641,16 @@ func TestXDPSlotTaken(t *testing.T) {
 func TestClsact(t *testing.T) {
 	n := newNode(t)
 	n.config.withoutTCX = true
-	if f, err := Open(withHook(n.config, TCX)); !errors.Is(err, ebpf.ErrNotSupported) {
+	if f, err := OpenInterface(withHook(n.config, TCX)); !errors.Is(err, ebpf.ErrNotSupported) {
 		t.Fatalf("opened %v with TCX: %v", f, err)
 	}
 	n.listen()
 	for _, step := range []struct{ ask, want Hook }{{Auto, XDP}, {Clsact, Clsact}, {Auto, XDP}} {
-		f := n.serve(func(c *Config) { c.Hook = step.ask })
+		f := n.serve(func(c *InterfaceConfig) { c.Hook = step.ask })
 		if f.Hook() != step.want || n.hasXDP() != (step.want == XDP) {
 			t.Errorf("asked for %s: hook %s, XDP %t", step.ask, f.Hook(), n.hasXDP())
 		}
-		path := "kube-wlbs:" + n.config.PinPath
+		path := "kube-wlbs:" + n.pins()
 		compare(t, []string{"clsact", path + "/ingress_program", path + "/egress_program"}, n.clsact())
 		if err := f.Close(); err != nil {
 			t.Fatal(err)
@@ -621,20 +658,20 @@ func TestClsact(t *testing.T) {
 	}
 
 	other := n.config
-	other.PinPath += "2"
-	shared := n.open(func(c *Config) { *c = withHook(other, Clsact) })
+	other.Root += "2"
+	shared := n.open(func(c *InterfaceConfig) { *c = withHook(other, Clsact) })
 	if got := len(n.clsact()); got != 5 {
 		t.Errorf("%d parts of clsact for two filters: %v", got, n.clsact())
 	}
-	if err := Cleanup(n.config.PinPath); err != nil {
+	if err := Cleanup(n.config.Root); err != nil {
 		t.Fatal(err)
 	}
-	compare(t, []string{"clsact", "kube-wlbs:" + other.PinPath + "/ingress_program", "kube-wlbs:" + other.PinPath + "/egress_program"}, n.clsact())
-	ids := programIDs(t, shared)
+	n.config.Root = other.Root
+	compare(t, []string{"clsact", "kube-wlbs:" + n.pins() + "/ingress_program", "kube-wlbs:" + n.pins() + "/egress_program"}, n.clsact())
+	ids := programIDs(t, shared.port)
 	if err := shared.Remove(); err != nil {
 		t.Fatal(err)
 	}
-	n.config.PinPath = other.PinPath
 	n.requireNothingLeft(ids...)
 }
 
@@ -643,7 +680,7 @@ func TestClsactAndTCXReplaceEachOther(t *testing.T) {
 	n := newNode(t)
 	n.listen()
 	for i, hook := range []Hook{TCX, Clsact, TCX} {
-		f := n.serve(func(c *Config) { c.Hook = hook })
+		f := n.serve(func(c *InterfaceConfig) { c.Hook = hook })
 		if f.Hook() != hook || (n.clsact() != nil) != (hook == Clsact) || (len(n.linkIDs()) == 2) != (hook == TCX) {
 			t.Errorf("hook %s: %s, links %v, %v", hook, f.Hook(), n.linkIDs(), n.clsact())
 		}
@@ -660,7 +697,7 @@ func passProgram(t *testing.T) *ebpf.Program {
 	return constantProgram(t, xdpPass)
 }
 
-func withHook(c Config, h Hook) Config {
+func withHook(c InterfaceConfig, h Hook) InterfaceConfig {
 	c.Hook = h
 	return c
 }
@@ -675,7 +712,8 @@ func TestResizeKeepsConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	links := n.linkIDs()
-	f = n.open(func(c *Config) { c.MaxConnections = 4096 })
+	n.cluster.MaxConnections = 4096
+	f = n.open()
 	compare(t, links, n.linkIDs())
 	if got := n.tracked(f); got != 1 {
 		t.Errorf("%d connections, want 1", got)
@@ -688,7 +726,8 @@ func TestResizeKeepsConnections(t *testing.T) {
 func TestOtherLayoutIsReplaced(t *testing.T) {
 	n := newNode(t)
 	f := n.serve()
-	f.state.shared.Layout = layout + 1
+	f.state.value.Header.Layout = layout + 1
+	f.port.globals.value.Layout = layout + 1
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -745,29 +784,39 @@ func TestCleanupAfterInterfaceIsGone(t *testing.T) {
 	if err := errors.Join(f.Close(), netlink.LinkDel(n.link)); err != nil {
 		t.Fatal(err)
 	}
-	if err := Cleanup(n.config.PinPath); err != nil {
+	if err := Cleanup(n.config.Root); err != nil {
 		t.Error(err)
 	}
-	if _, err := os.Stat(n.config.PinPath); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the pin path is still there: %v", err)
-	}
+	n.requireNoPins()
 }
 
 func TestOpenChecksConfig(t *testing.T) {
 	nstest.RequireRoot(t)
-	good := Config{Ifindex: 1, PinPath: t.TempDir(), ClusterMAC: testClusterMAC, HostMAC: testHostMAC}
-	for name, change := range map[string]func(*Config){
-		"no interface":      func(c *Config) { c.Ifindex = 0 },
-		"short cluster MAC": func(c *Config) { c.ClusterMAC = c.ClusterMAC[:5] },
-		"no host MAC":       func(c *Config) { c.HostMAC = nil },
-		"unknown hook":      func(c *Config) { c.Hook = 9 },
-		"not in a bpffs":    func(*Config) {},
-		"relative pin path": func(c *Config) { c.PinPath = "web" },
+	good := InterfaceConfig{Ifindex: 1, Root: t.TempDir(), HostMAC: testHostMAC}
+	for name, change := range map[string]func(*InterfaceConfig){
+		"no interface":   func(c *InterfaceConfig) { c.Ifindex = 0 },
+		"no host MAC":    func(c *InterfaceConfig) { c.HostMAC = nil },
+		"unknown hook":   func(c *InterfaceConfig) { c.Hook = 9 },
+		"not in a bpffs": func(*InterfaceConfig) {},
+		"relative root":  func(c *InterfaceConfig) { c.Root = "web" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := good
 			change(&config)
-			if f, err := Open(config); err == nil {
+			if i, err := OpenInterface(config); err == nil {
+				_ = i.Remove()
+				t.Error("opened")
+			}
+		})
+	}
+	i := newRigs(t, XDP, mountBPF(t))
+	for name, config := range map[string]Config{
+		"short cluster MAC": {Cluster: "web", ClusterMAC: testClusterMAC[:5]},
+		"no name":           {ClusterMAC: testClusterMAC},
+		"another directory": {Cluster: "../web", ClusterMAC: testClusterMAC},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if f, err := i.Open(config); err == nil {
 				_ = f.Remove()
 				t.Error("opened")
 			}

@@ -50,7 +50,7 @@ func (f *Filter) DropClients(clients []sticky.Client) error {
 		return nil
 	}
 	slots := f.compiled.stickySlots()
-	policy := f.state.active()
+	policy := f.state.value.policy()
 	for i := range clients {
 		if slot, ok := slots[clients[i].Rule]; ok {
 			// The next sweep knows better.

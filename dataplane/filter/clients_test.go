@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -361,7 +360,7 @@ func TestReopenKeepsClients(t *testing.T) {
 		t.Errorf("%d clients and %d connections", held(), n.tracked(f))
 	}
 	for _, name := range []string{wlbsMapClients, wlbsMapExceptions} {
-		if err := os.Remove(filepath.Join(n.config.PinPath, name)); err != nil {
+		if err := os.Remove(clusterFile(clusterPath(n.config.Root, "web"), name)); err != nil {
 			t.Fatal(err)
 		}
 	}

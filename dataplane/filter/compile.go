@@ -5,8 +5,8 @@ package filter
 import (
 	"encoding/binary"
 	"fmt"
-	"math/bits"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 
 	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
@@ -18,7 +18,6 @@ const (
 	protocolTCP   = 0
 	protocolUDP   = 1
 	protocols     = 2
-	vipCellsLog2  = 13
 	ports         = 1 << 16
 	pageSize      = 256
 )
@@ -26,8 +25,8 @@ const (
 // compiled is a Table in the form the programs read.
 type compiled struct {
 	table       Table
-	seed        uint64
 	vips        []netip.Addr
+	placed      vipIndexes // where they are in the policy
 	indexes     map[netip.Addr]int
 	directory   [][protocols]uint16
 	slotOfAll   [][protocols]uint8
@@ -55,11 +54,26 @@ func compile(t *Table) (*compiled, error) {
 		c.vips = append(c.vips, vip.Unmap())
 		c.indexes[vip.Unmap()] = i
 	}
-	var err error
-	if c.seed, err = findSeed(c.vips); err != nil {
-		return nil, err
-	}
 	return c, c.compilePorts()
+}
+
+// place gives each virtual IP its index in the policy: the one that it has, or else a free one.
+// So the interface's table leads to the right place before and after a commit.
+func (c *compiled) place(before vipIndexes) {
+	c.placed = vipIndexes{}
+	var fresh []netip.Addr
+	for _, vip := range c.vips {
+		if index := slices.Index(before[:], vip); index > 0 {
+			c.placed[index] = vip
+		} else {
+			fresh = append(fresh, vip)
+		}
+	}
+	for index := 1; len(fresh) > 0; index++ {
+		if !c.placed[index].IsValid() {
+			c.placed[index], fresh = fresh[0], fresh[1:]
+		}
+	}
 }
 
 func (c *compiled) compilePorts() error {
@@ -208,12 +222,15 @@ func (c *compiled) sameMapping(o *compiled) bool {
 // store fills p, which no program reads. held are, per slot, the buckets in which this host
 // may have connections of earlier epochs.
 func (c *compiled) store(p *wlbsPolicy, held *bucket.Table) {
-	*p = wlbsPolicy{Seed: c.seed, Epoch: c.table.Epoch}
-	for i, vip := range c.vips {
-		hi, lo := halves(vip)
-		p.Cells[vipCell(c.seed, hi, lo)] = uint8(i + 1)
-		v := &p.Vips[i+1]
-		v.Hi, v.Lo, v.Directory, v.SlotOfAll = hi, lo, c.directory[i], c.slotOfAll[i]
+	*p = wlbsPolicy{Epoch: c.table.Epoch}
+	for index, vip := range c.placed {
+		if !vip.IsValid() {
+			continue
+		}
+		i := c.indexes[vip]
+		v := &p.Vips[index]
+		v.Hi, v.Lo = halves(vip)
+		v.Directory, v.SlotOfAll = c.directory[i], c.slotOfAll[i]
 	}
 	copy(p.Directories[:], c.directories)
 	copy(p.Pages[:], c.pages)
@@ -261,35 +278,9 @@ func halves(a netip.Addr) (hi, lo uint64) {
 	return binary.LittleEndian.Uint64(b[:8]), binary.LittleEndian.Uint64(b[8:])
 }
 
-// vipCell is the twin of vip_cell in hash.h.
-func vipCell(seed, hi, lo uint64) uint32 {
-	return uint32((lo ^ hi*0x9e3779b97f4a7c15) * seed >> (64 - vipCellsLog2))
-}
-
-// findSeed returns an odd seed under which no two addresses share a cell, so that the
-// programs need one probe to tell a virtual IP from any other address. 255 addresses in 8192
-// cells are free of collisions under about one seed in 50.
-func findSeed(vips []netip.Addr) (uint64, error) {
-	const attempts = 1 << 16
-	seed := uint64(0x9e3779b97f4a7c15)
-	for range attempts {
-		if isFree(seed|1, vips) {
-			return seed | 1, nil
-		}
-		seed = bits.RotateLeft64(seed, 23)*0xd6e8feb86659fd93 + 0x632be59bd9b4e019
-	}
-	return 0, fmt.Errorf("no hash seed keeps the %d virtual IPs apart", len(vips))
-}
-
-func isFree(seed uint64, vips []netip.Addr) bool {
-	var used [1 << vipCellsLog2]bool
-	for _, vip := range vips {
-		hi, lo := halves(vip)
-		cell := &used[vipCell(seed, hi, lo)]
-		if *cell {
-			return false
-		}
-		*cell = true
-	}
-	return true
+func addressOf(hi, lo uint64) netip.Addr {
+	var b [16]byte
+	binary.LittleEndian.PutUint64(b[:8], hi)
+	binary.LittleEndian.PutUint64(b[8:], lo)
+	return netip.AddrFrom16(b).Unmap()
 }

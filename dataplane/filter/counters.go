@@ -4,7 +4,6 @@ package filter
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
 )
@@ -32,11 +31,6 @@ type Counters struct {
 	ResolutionAnswered uint64 // answers that left
 	ResolutionConflict uint64 // somebody else claims a virtual IP with a MAC of its own
 	SenderRewritten    uint64 // own ARP or ND that would have taught a neighbour the host's MAC
-	SourceBlocked      uint64 // frames dropped on the way out: cluster MAC as Ethernet source
-
-	Heartbeats uint64
-	// HeartbeatSeen is when the last heartbeat frame came in, in CLOCK_MONOTONIC; 0 is never.
-	HeartbeatSeen time.Duration
 
 	// Queues are the receive queues up to the last one with traffic. Queues beyond the
 	// 64th share the counters of those 64 below.
@@ -61,8 +55,8 @@ type QueueCounters struct {
 // Counters reads all counters.
 func (f *Filter) Counters() (Counters, error) {
 	var perCPU []wlbsCounters
-	if err := f.maps.byName[wlbsMapCounterTable].Lookup(uint32(0), &perCPU); err != nil {
-		return Counters{}, fmt.Errorf("map counter_table: %w", err)
+	if err := f.maps.byName[wlbsMapCounts].Lookup(uint32(0), &perCPU); err != nil {
+		return Counters{}, fmt.Errorf("filter: cluster %s: map counters: %w", f.config.Cluster, err)
 	}
 	return sumCounters(perCPU), nil
 }
@@ -83,7 +77,6 @@ func sumCounters(perCPU []wlbsCounters) Counters {
 			sum.Slots[s].Dropped += cpu.Slots[s].Dropped
 			sum.Slots[s].Opened += cpu.Slots[s].Opened
 		}
-		sum.HeartbeatSeen = max(sum.HeartbeatSeen, cpu.HeartbeatSeen)
 	}
 	c := Counters{
 		Rejected:            sum.Stage[wlbsCounterCOUNTER_REJECTED],
@@ -102,9 +95,6 @@ func sumCounters(perCPU []wlbsCounters) Counters {
 		ResolutionAnswered:  sum.Stage[wlbsCounterCOUNTER_RESOLUTION_ANSWERED],
 		ResolutionConflict:  sum.Stage[wlbsCounterCOUNTER_RESOLUTION_CONFLICT],
 		SenderRewritten:     sum.Stage[wlbsCounterCOUNTER_SENDER_REWRITTEN],
-		SourceBlocked:       sum.Stage[wlbsCounterCOUNTER_SOURCE_BLOCKED],
-		Heartbeats:          sum.Stage[wlbsCounterCOUNTER_HEARTBEATS],
-		HeartbeatSeen:       time.Duration(sum.HeartbeatSeen),
 	}
 	for s := range c.Slots {
 		n := &sum.Slots[s]

@@ -4,20 +4,18 @@
 // clients are this host's, tracks their TCP connections, and sees to it that neither a
 // switch nor a neighbour learns a MAC that would lead all traffic to one host.
 //
-// The programs are in bpf/, and docs/filter.md describes them. Programs run, maps and links
-// are pinned, without the process that opened them.
+// An Interface has the programs of a network interface, which serve all clusters on it; a
+// Filter is one cluster's part. The programs are in bpf/, and docs/filter.md describes them.
+// Programs run, maps and links are pinned, without the process that opened them.
 package filter
 
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
 
 	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
 )
@@ -26,53 +24,43 @@ import (
 // MaxConnectionDescriptors of NLB.
 const DefaultMaxConnections = 262144
 
-// Config says what to filter, and where.
+// Config says what an Interface has to know of one cluster.
 type Config struct {
-	Ifindex int
-	// PinPath is a directory of its own in a bpffs, one per cluster.
-	PinPath string
-	Hook    Hook
+	// Cluster is its name, a DNS name, unique on the node.
+	Cluster string
+	// ClusterMAC is what ARP and ND tell for its virtual IPs.
+	ClusterMAC net.HardwareAddr
 	// MaxConnections is how many TCP connections are tracked; 0 is DefaultMaxConnections.
 	// Those beyond are served untracked. An entry takes about 100 bytes, when in use.
 	MaxConnections uint32
-	// ClusterMAC is what ARP and ND tell for virtual IPs, HostMAC the interface's own address.
-	ClusterMAC, HostMAC net.HardwareAddr
-	Timeouts            Timeouts
-	// Log takes what an operator should know about choices made here; nil is nowhere.
-	Log *slog.Logger
+	Timeouts       Timeouts
 
-	withoutTCX bool   // as on a kernel that has none
 	maxClients uint32 // 0 is the size of the map in bpf/maps.h
 }
 
 func (c *Config) validate() error {
 	var errs []error
-	if c.Ifindex <= 0 {
-		errs = append(errs, fmt.Errorf("interface index %d", c.Ifindex))
+	if !clusterName.MatchString(c.Cluster) {
+		errs = append(errs, fmt.Errorf("name %q: not a DNS name", c.Cluster))
 	}
 	if len(c.ClusterMAC) != 6 {
 		errs = append(errs, fmt.Errorf("cluster MAC %q: not 6 octets", c.ClusterMAC))
 	}
-	if len(c.HostMAC) != 6 {
-		errs = append(errs, fmt.Errorf("host MAC %q: not 6 octets", c.HostMAC))
-	}
-	if c.Hook > Clsact {
-		errs = append(errs, fmt.Errorf("no hook %d", c.Hook))
-	}
 	return errors.Join(errs...)
 }
 
-// Filter is an attached filter. Its methods may be called from several goroutines.
+// Filter is one cluster's part of an Interface. Nothing that it does changes how another
+// cluster's packets fare. Its methods may be called from several goroutines.
 type Filter struct {
+	iface    *Interface
+	member   *member
 	config   Config
 	timeouts Timeouts
-	objects  wlbsObjects
 	maps     *openedMaps
-	state    *state
-	hook     Hook
-	pending  bool // attached programs still use maps of another layout
+	state    *shared[wlbsState]
+	closed   bool // guarded by the Interface's mu
 
-	leasing  sync.Mutex // orders renewals, and guards objects
+	leasing  sync.Mutex // orders renewals
 	sweeping sync.Mutex // one sweep at a time; taken before mu
 	mu       sync.Mutex
 	compiled *compiled // in force; nil before the first Apply
@@ -80,213 +68,154 @@ type Filter struct {
 	held     bucket.Table
 }
 
-// Open attaches the filter to the interface. Where one is pinned under PinPath, it takes
-// over its maps and replaces its programs in place: no packet and no tracked connection is
-// lost, and the policy in force stays in force. Without one, all frames pass until Apply.
-//
-// Pinned maps of another layout are replaced by the first Apply, until when the programs
-// that use them go on.
-func Open(config Config) (*Filter, error) {
-	if config.Log == nil {
-		config.Log = slog.New(slog.DiscardHandler)
-	}
+// Open opens one cluster's part of the interface. Where it is pinned, on this interface or on
+// another one, its maps are taken over: no tracked connection is lost, and the policy in force
+// stays in force. A cluster that is new lets all frames pass until Apply.
+func (i *Interface) Open(config Config) (*Filter, error) {
 	if config.MaxConnections == 0 {
 		config.MaxConnections = DefaultMaxConnections
 	}
 	if err := config.validate(); err != nil {
-		return nil, fmt.Errorf("filter: %w", err)
+		return nil, fmt.Errorf("filter: cluster %s: %w", config.Cluster, err)
 	}
-	if err := ensurePinDirectory(config.PinPath); err != nil {
-		return nil, fmt.Errorf("filter: %w", err)
-	}
-	before, err := isAttached(config.PinPath)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	f, err := i.openCluster(config)
 	if err != nil {
-		return nil, fmt.Errorf("filter: %w", err)
-	}
-	f := &Filter{config: config, timeouts: config.Timeouts.withDefaults()}
-	for i := range f.held {
-		f.held[i] = bucket.All // whatever is pinned may hold connections of any bucket
-	}
-	if err := f.open(before); err != nil {
-		_ = f.Close()
-		if !before {
-			_ = Cleanup(config.PinPath) // half a filter is worse than none
-		}
-		return nil, fmt.Errorf("filter: %w", err)
+		return nil, fmt.Errorf("filter: cluster %s: %w", config.Cluster, err)
 	}
 	return f, nil
 }
 
-func (f *Filter) open(attached bool) error {
-	spec, err := f.spec()
-	if err != nil {
-		return err
+func (i *Interface) openCluster(config Config) (*Filter, error) {
+	m, known := i.members[config.Cluster]
+	switch {
+	case !known:
+		m = &member{name: config.Cluster}
+	case m.open:
+		return nil, errors.New("is open already")
 	}
-	if f.maps, err = openMaps(spec, f.config.PinPath); err != nil {
-		return err
+	path := clusterPath(i.config.Root, config.Cluster)
+	if err := ensurePinDirectory(path); err != nil {
+		return nil, err
 	}
-	if f.state, err = mapState(f.maps.byName[stateSection]); err != nil {
-		return err
-	}
-	f.state.shared.Layout = layout
-	if err := f.maps.copyResized(); err != nil {
-		return err
-	}
-	if attached && !f.maps.adopted {
-		f.config.Log.Warn("Pinned maps have another layout: tracked connections are lost at the next epoch", "path", f.config.PinPath)
-		f.pending = true
-		if f.hook, err = attachedHook(f.config.PinPath); err != nil {
-			return err
-		}
-		return f.load(f.hook != XDP)
-	}
-	return f.install()
-}
-
-func (f *Filter) spec() (*ebpf.CollectionSpec, error) {
-	spec, err := loadWlbs()
+	specs, err := clusterSpecs(config.MaxConnections, config.maxClients)
 	if err != nil {
 		return nil, err
 	}
-	spec.Maps[wlbsMapConnections].MaxEntries = f.config.MaxConnections
-	if f.config.maxClients != 0 {
-		spec.Maps[wlbsMapClients].MaxEntries = f.config.maxClients
+	f := &Filter{iface: i, member: m, config: config, timeouts: config.Timeouts.withDefaults()}
+	for slot := range f.held {
+		f.held[slot] = bucket.All // whatever is pinned may hold connections of any bucket
 	}
-	for name, mac := range map[string]net.HardwareAddr{
-		wlbsVarClusterMac: f.config.ClusterMAC,
-		wlbsVarHostMac:    f.config.HostMAC,
-	} {
-		if err := spec.Variables[name].Set([6]byte(mac)); err != nil {
-			return nil, fmt.Errorf("variable %s: %w", name, err)
-		}
+	if f.maps, err = openClusterMaps(specs, path); err != nil {
+		return nil, err
 	}
-	return spec, nil
+	if err = f.join(); err == nil {
+		return f, nil
+	}
+	f.closeMaps()
+	m.open = false
+	if !known {
+		err = errors.Join(err, i.forget(m)) // half of a cluster is worse than none
+	}
+	return nil, err
 }
 
-// load loads the programs; withFilter makes wlbs_ingress decide, where no XDP program does.
-func (f *Filter) load(withFilter bool) error {
-	spec, err := f.spec()
-	if err != nil {
+// join makes the cluster a member of its interface.
+func (f *Filter) join() (err error) {
+	i, m := f.iface, f.member
+	if f.state, err = mapShared[wlbsState](f.maps.byName[wlbsMapStates]); err != nil {
 		return err
 	}
-	if !haveXDPFrags() {
-		spec.Programs["wlbs_xdp"].Flags &^= unix.BPF_F_XDP_HAS_FRAGS
+	h := &f.state.value.Header
+	if err := f.leaveFormerInterface(); err != nil {
+		return err
 	}
-	if withFilter {
-		if err := spec.Variables[wlbsVarFilterAtIngress].Set(uint8(1)); err != nil {
-			return fmt.Errorf("variable %s: %w", wlbsVarFilterAtIngress, err)
-		}
-	}
-	f.leasing.Lock() // a renewal uses one of the programs
-	defer f.leasing.Unlock()
-	_ = f.objects.Close()
-	f.objects = wlbsObjects{}
-	options := &ebpf.CollectionOptions{MapReplacements: f.maps.byName}
-	if err := spec.LoadAndAssign(&f.objects, options); err != nil {
-		return fmt.Errorf("load programs: %w", err)
-	}
-	return nil
-}
-
-// install attaches the programs, or replaces those attached. At every moment at least one
-// program filters, if one did before.
-func (f *Filter) install() error {
-	f.hook = f.config.Hook
-	if f.hook == Auto || f.hook == XDP {
-		if err := f.installXDP(); err != nil {
-			if f.config.Hook == XDP {
-				return err
-			}
-			f.config.Log.Info("No native XDP on this interface, using traffic control", "cause", err.Error())
-			f.hook = TCX
-		}
-	}
-	if f.hook != XDP {
-		if err := f.load(true); err != nil {
+	if m.number == 0 {
+		if m.number, err = i.freeNumber(); err != nil {
 			return err
 		}
 	}
-	if err := f.installTrafficControl(); err != nil {
+	m.mac, m.open = macWord(f.config.ClusterMAC), true
+	m.vips = i.unclaimed(m, f.state.value.vips())
+	h.Layout, h.Cluster, h.Ifindex = layout, m.number, uint32(i.config.Ifindex)
+	atomic.StoreUint64(&h.ClusterMac, m.mac)
+	i.members[m.name] = m
+
+	if err := errors.Join(f.maps.copyResized(), i.syncMACs(), i.putMaps(m.number, f.maps.byName)); err != nil {
 		return err
 	}
-	if f.hook != XDP {
-		if err := xdpPlace().remove(f.config.PinPath); err != nil {
+	if err := f.maps.copyResized(); err != nil { // what came between
+		return err
+	}
+	if !m.foreign { // else its pins tell that the programs attached serve it by other maps
+		if err := f.pin(); err != nil {
 			return err
 		}
 	}
-	if err := f.maps.copyResized(); err != nil {
-		return err
-	}
-	return f.maps.pin(f.config.PinPath)
+	return i.recompose()
 }
 
-func (f *Filter) installXDP() error {
-	if err := f.load(false); err != nil {
-		return err
+// leaveFormerInterface disconnects a cluster that was pinned on another interface.
+func (f *Filter) leaveFormerInterface() error {
+	h := &f.state.value.Header
+	if !f.maps.adopted || h.Ifindex == 0 || h.Ifindex == uint32(f.iface.config.Ifindex) {
+		return nil
 	}
-	if err := xdpPlace().install(f.config.PinPath, f.config.Ifindex, f.objects.WlbsXdp); err != nil {
-		return err
-	}
-	f.hook = XDP
-	return nil
+	return disconnectPinned(interfacePath(f.iface.config.Root, int(h.Ifindex)), h.Cluster)
 }
 
-// installTrafficControl takes TCX, or clsact where that is asked for or all there is.
-func (f *Filter) installTrafficControl() error {
-	tcx, clsact := tcxPlaces(), clsactPlaces()
-	if f.config.Hook != Clsact {
-		err := errWithoutTCX
-		if !f.config.withoutTCX {
-			err = f.installAt(&tcx)
-		}
-		if err == nil {
-			return clsact.remove(f.config.PinPath)
-		}
-		if f.config.Hook == TCX || !errors.Is(err, ebpf.ErrNotSupported) {
+func (f *Filter) pin() error {
+	return pinMaps(f.maps.byName, clusterPath(f.iface.config.Root, f.config.Cluster), clusterPin)
+}
+
+// replacePins pins maps that take the place of those of another layout, and replaces the
+// programs that use these as soon as no cluster depends on them.
+func (f *Filter) replacePins() error {
+	f.iface.mu.Lock()
+	defer f.iface.mu.Unlock()
+	if f.member.foreign {
+		if err := f.pin(); err != nil {
 			return err
 		}
-		f.config.Log.Info("No TCX in this kernel, using clsact", "cause", err.Error())
+		f.member.foreign = false
 	}
-	if f.hook == TCX {
-		f.hook = Clsact
-	}
-	if err := f.installAt(&clsact); err != nil {
-		return err
-	}
-	return tcx.remove(f.config.PinPath)
+	return f.iface.installPending()
 }
 
-func (f *Filter) installAt(t *trafficControl) error {
-	if err := t.ingress.install(f.config.PinPath, f.config.Ifindex, f.objects.WlbsIngress); err != nil {
-		return err
-	}
-	return t.egress.install(f.config.PinPath, f.config.Ifindex, f.objects.WlbsEgress)
-}
-
-// Hook returns XDP, TCX or Clsact: where the filter stands.
-func (f *Filter) Hook() Hook {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.hook
-}
-
-// Close lets go of the filter, which goes on as it is.
+// Close lets go of the cluster, which goes on as it is.
 func (f *Filter) Close() error {
-	errs := []error{f.objects.Close()}
-	if f.state != nil {
-		errs = append(errs, f.state.close())
+	f.iface.mu.Lock()
+	defer f.iface.mu.Unlock()
+	if f.closed {
+		return nil
 	}
-	if f.maps != nil {
-		f.maps.close()
+	f.closed, f.member.open = true, false
+	if f.member.foreign {
+		f.member.number = 0 // nothing of this attempt is pinned
 	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("filter: close: %w", err)
+	if err := f.closeMaps(); err != nil {
+		return fmt.Errorf("filter: cluster %s: close: %w", f.config.Cluster, err)
 	}
 	return nil
 }
 
-// Remove detaches the filter and leaves nothing of it. From then on the kernel sees all
-// frames: take the virtual IPs off the host before.
+func (f *Filter) closeMaps() error {
+	f.maps.close()
+	if f.state == nil {
+		return nil
+	}
+	return f.state.close()
+}
+
+// Remove takes the cluster off the interface and leaves nothing of it. From then on the kernel
+// sees all frames for its virtual IPs: take them off the host before.
 func (f *Filter) Remove() error {
-	return errors.Join(f.Close(), Cleanup(f.config.PinPath))
+	err := f.Close()
+	f.iface.mu.Lock()
+	defer f.iface.mu.Unlock()
+	if f.iface.members[f.member.name] != f.member || f.member.open {
+		return err // removed already, or opened again
+	}
+	return errors.Join(err, f.iface.forget(f.member))
 }

@@ -20,7 +20,7 @@ import (
 func (f *Filter) RenewLease(until time.Duration) error {
 	f.leasing.Lock()
 	defer f.leasing.Unlock()
-	jiffies, err := jiffies(f.objects.WlbsClock)
+	jiffies, err := f.iface.jiffies()
 	if err != nil {
 		return fmt.Errorf("filter: renew lease: %w", err)
 	}
@@ -32,7 +32,7 @@ func (f *Filter) RenewLease(until time.Duration) error {
 	if left := until - Now(); left > 0 {
 		lease = jiffies + uint64(left/tick)
 	}
-	atomic.StoreUint64(&f.state.shared.Lease, lease)
+	atomic.StoreUint64(&f.state.value.Header.Lease, lease)
 	return nil
 }
 
@@ -40,13 +40,15 @@ func (f *Filter) RenewLease(until time.Duration) error {
 func (f *Filter) Revoke() error {
 	f.leasing.Lock()
 	defer f.leasing.Unlock()
-	atomic.StoreUint64(&f.state.shared.Lease, 0)
+	atomic.StoreUint64(&f.state.value.Header.Lease, 0)
 	return nil
 }
 
-func jiffies(clock *ebpf.Program) (uint64, error) {
+func (i *Interface) jiffies() (uint64, error) {
+	i.programs.RLock()
+	defer i.programs.RUnlock()
 	var c wlbsClock
-	if _, err := clock.Run(&ebpf.RunOptions{Context: &c, ContextOut: &c}); err != nil {
+	if _, err := i.objects.WlbsClock.Run(&ebpf.RunOptions{Context: &c, ContextOut: &c}); err != nil {
 		return 0, fmt.Errorf("read jiffies: %w", err)
 	}
 	return c.Jiffies, nil

@@ -7,116 +7,100 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 )
 
-// stateSection is the map behind the global filter_state. A bpffs takes no dots in names,
-// so it is pinned as "state".
-const stateSection = ".bss"
+// globalsSection is the map behind the interface's globals.
+const globalsSection = ".bss"
 
-func pinName(mapName string) string {
-	if mapName == stateSection {
-		return "state"
-	}
-	return mapName
+// clusterMaps are the maps that each cluster has its own of, by the name of the outer map in
+// the object. States is the last: what is pinned in this order is whole when it is there.
+var clusterMaps = [...]string{
+	wlbsMapCounts, wlbsMapConnections, wlbsMapHalfOpen, wlbsMapClients, wlbsMapExceptions, wlbsMapStates,
 }
 
-// openedMaps are the maps by name in the object.
-type openedMaps struct {
-	byName map[string]*ebpf.Map
-	// adopted: all of them were pinned, and are of this layout.
-	adopted bool
-	// resized is the pinned connection table where it differs in size alone.
-	resized *ebpf.Map
-}
-
-// isClientMap tells the maps that came with extended affinity. They are never in the way of taking over the others.
-func isClientMap(name string) bool { return name == wlbsMapClients || name == wlbsMapExceptions }
-
-func (o *openedMaps) close() {
-	for _, m := range o.byName {
-		_ = m.Close()
-	}
-	if o.resized != nil {
-		_ = o.resized.Close()
+// prepare puts right what the object cannot say.
+func prepare(spec *ebpf.CollectionSpec) {
+	spec.Maps[globalsSection].Flags |= unix.BPF_F_MMAPABLE
+	for _, name := range clusterMaps {
+		// The kernel only looks at the kind of these, so they take no room.
+		if inner := spec.Maps[name].InnerMap; inner.Type == ebpf.Hash {
+			inner.MaxEntries = 1
+		}
 	}
 }
 
-// sharedMaps are the specs of the maps that outlive the programs.
-func sharedMaps(spec *ebpf.CollectionSpec) map[string]*ebpf.MapSpec {
+// isUnusable tells that new maps are needed in place of the pinned ones.
+func isUnusable(err error) bool {
+	return errors.Is(err, os.ErrNotExist) || errors.Is(err, ebpf.ErrMapIncompatible)
+}
+
+// openInterfaceMaps adopts the maps pinned under path, or creates new ones, which it does not
+// pin.
+func openInterfaceMaps(spec *ebpf.CollectionSpec, path string) (_ map[string]*ebpf.Map, adopted bool, _ error) {
+	prepare(spec)
 	shared := maps.Clone(spec.Maps)
 	maps.DeleteFunc(shared, func(name string, _ *ebpf.MapSpec) bool {
-		return name != stateSection && name[0] == '.'
+		return name != globalsSection && name[0] == '.'
 	})
-	return shared
-}
-
-// openMaps adopts the maps pinned under path, or creates new ones, which it does not pin.
-func openMaps(spec *ebpf.CollectionSpec, path string) (*openedMaps, error) {
-	spec.Maps[stateSection].Flags |= unix.BPF_F_MMAPABLE
-	shared := sharedMaps(spec)
-	adopted, err := adoptMaps(shared, path)
+	found, err := eachMap(shared, func(name string, s *ebpf.MapSpec) (*ebpf.Map, error) {
+		return adoptMap(interfaceFile(path, name), s)
+	})
 	if err == nil {
-		return adopted, nil
+		err = checkLayout(found[globalsSection])
 	}
-	if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, ebpf.ErrMapIncompatible) {
-		return nil, err
+	if err == nil {
+		return found, true, nil
 	}
-	created := &openedMaps{byName: map[string]*ebpf.Map{}}
-	for name, s := range shared {
-		m, err := ebpf.NewMap(s)
-		if err != nil {
-			created.close()
-			return nil, fmt.Errorf("map %s: %w", pinName(name), err)
-		}
-		created.byName[name] = m
+	closeMaps(found)
+	if !isUnusable(err) {
+		return nil, false, err
 	}
-	return created, nil
+	created, err := eachMap(shared, func(_ string, s *ebpf.MapSpec) (*ebpf.Map, error) { return ebpf.NewMap(s) })
+	return created, false, err
 }
 
-// adoptMaps fails with os.ErrNotExist or ebpf.ErrMapIncompatible where new maps are needed.
-func adoptMaps(shared map[string]*ebpf.MapSpec, path string) (_ *openedMaps, err error) {
-	o := &openedMaps{byName: map[string]*ebpf.Map{}, adopted: true}
-	defer func() {
+// eachMap opens a map for each spec, or none.
+func eachMap(specs map[string]*ebpf.MapSpec, open func(string, *ebpf.MapSpec) (*ebpf.Map, error)) (map[string]*ebpf.Map, error) {
+	opened := map[string]*ebpf.Map{}
+	for name, s := range specs {
+		m, err := open(name, s)
 		if err != nil {
-			o.close()
+			closeMaps(opened)
+			return nil, fmt.Errorf("map %s: %w", name, err)
 		}
-	}()
-	for name, s := range shared {
-		m, err := ebpf.LoadPinnedMap(filepath.Join(path, pinName(name)), nil)
-		if errors.Is(err, os.ErrNotExist) && isClientMap(name) {
-			m, err = ebpf.NewMap(s) // of an agent without extended affinity
-		}
-		if err != nil {
-			return nil, fmt.Errorf("pinned map %s: %w", pinName(name), err)
-		}
-		if err := s.Compatible(m); err == nil {
-			o.byName[name] = m
-			continue
-		}
-		resized := s.Copy()
-		resized.MaxEntries = m.MaxEntries()
-		if name != wlbsMapConnections || resized.Compatible(m) != nil {
-			_ = m.Close()
-			return nil, fmt.Errorf("pinned map %s: %w", pinName(name), ebpf.ErrMapIncompatible)
-		}
-		o.resized = m
-		if o.byName[name], err = ebpf.NewMap(s); err != nil {
-			return nil, fmt.Errorf("map %s: %w", pinName(name), err)
-		}
+		opened[name] = m
 	}
-	return o, o.checkLayout()
+	return opened, nil
 }
 
-func (o *openedMaps) checkLayout() error {
-	s, err := mapState(o.byName[stateSection])
+func closeMaps(opened map[string]*ebpf.Map) {
+	for _, m := range opened {
+		_ = m.Close()
+	}
+}
+
+// adoptMap fails with os.ErrNotExist or ebpf.ErrMapIncompatible where a new map is needed.
+func adoptMap(file string, s *ebpf.MapSpec) (*ebpf.Map, error) {
+	m, err := ebpf.LoadPinnedMap(file, nil)
+	if err != nil {
+		return nil, fmt.Errorf("pinned: %w", err)
+	}
+	if err := s.Compatible(m); err != nil {
+		_ = m.Close()
+		return nil, fmt.Errorf("pinned: %w", err)
+	}
+	return m, nil
+}
+
+func checkLayout(globals *ebpf.Map) error {
+	s, err := mapShared[wlbsInterfaceState](globals)
 	if err != nil {
 		return err
 	}
-	found := s.shared.Layout
+	found := s.value.Layout
 	if err := s.close(); err != nil {
 		return err
 	}
@@ -126,21 +110,98 @@ func (o *openedMaps) checkLayout() error {
 	return nil
 }
 
-// pin puts the maps where adoptMaps finds them, replacing others.
-func (o *openedMaps) pin(path string) error {
-	for name, m := range o.byName {
-		if m.IsPinned() {
+// clusterSpecs are the specs of one cluster's maps, by the name of the outer map. 0 is the size
+// in bpf/maps.h.
+func clusterSpecs(connections, clients uint32) (map[string]*ebpf.MapSpec, error) {
+	spec, err := loadWlbs()
+	if err != nil {
+		return nil, err
+	}
+	specs := map[string]*ebpf.MapSpec{}
+	for _, name := range clusterMaps {
+		specs[name] = spec.Maps[name].InnerMap.Copy()
+		specs[name].Name = name
+	}
+	if connections != 0 {
+		specs[wlbsMapConnections].MaxEntries = connections
+	}
+	if clients != 0 {
+		specs[wlbsMapClients].MaxEntries = clients
+	}
+	return specs, nil
+}
+
+// openedMaps are one cluster's maps, by the name of the outer map.
+type openedMaps struct {
+	byName map[string]*ebpf.Map
+	// adopted: all of them were pinned, and are of this layout.
+	adopted bool
+	// resized is the pinned connection table where it differs in size alone.
+	resized *ebpf.Map
+}
+
+func (o *openedMaps) close() {
+	closeMaps(o.byName)
+	if o.resized != nil {
+		_ = o.resized.Close()
+	}
+}
+
+// openClusterMaps adopts the maps pinned under path, or creates new ones, which it does not pin.
+func openClusterMaps(specs map[string]*ebpf.MapSpec, path string) (*openedMaps, error) {
+	adopted, err := adoptClusterMaps(specs, path, false)
+	if err == nil || !isUnusable(err) {
+		return adopted, err
+	}
+	created, err := eachMap(specs, func(_ string, s *ebpf.MapSpec) (*ebpf.Map, error) { return ebpf.NewMap(s) })
+	return &openedMaps{byName: created}, err
+}
+
+// adoptClusterMaps fails with os.ErrNotExist or ebpf.ErrMapIncompatible where new maps are
+// needed. Tables of clients that are missing are no reason: extended affinity starts anew.
+func adoptClusterMaps(specs map[string]*ebpf.MapSpec, path string, anySize bool) (_ *openedMaps, err error) {
+	o := &openedMaps{byName: map[string]*ebpf.Map{}, adopted: true}
+	defer func() {
+		if err != nil {
+			o.close()
+		}
+	}()
+	r, err := readRecord(path)
+	if err != nil {
+		return nil, err
+	}
+	if r == nil || r.layout != layout {
+		return nil, fmt.Errorf("pinned maps of another layout, need %d: %w", layout, ebpf.ErrMapIncompatible)
+	}
+	for name, s := range specs {
+		file := clusterFile(path, name)
+		m, err := ebpf.LoadPinnedMap(file, nil)
+		if errors.Is(err, os.ErrNotExist) && (name == wlbsMapClients || name == wlbsMapExceptions) {
+			m, err = ebpf.NewMap(s)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("pinned map %s: %w", file, err)
+		}
+		if s.Compatible(m) == nil {
+			o.byName[name] = m
 			continue
 		}
-		file := filepath.Join(path, pinName(name))
-		if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("unpin former map %s: %w", pinName(name), err)
+		resized := s.Copy()
+		resized.MaxEntries = m.MaxEntries()
+		switch {
+		case (name != wlbsMapConnections && !anySize) || resized.Compatible(m) != nil:
+			_ = m.Close()
+			return nil, fmt.Errorf("pinned map %s: %w", file, ebpf.ErrMapIncompatible)
+		case anySize:
+			o.byName[name] = m
+			continue
 		}
-		if err := m.Pin(file); err != nil {
-			return fmt.Errorf("pin map %s: %w", pinName(name), err)
+		o.resized = m
+		if o.byName[name], err = ebpf.NewMap(s); err != nil {
+			return nil, fmt.Errorf("map %s: %w", name, err)
 		}
 	}
-	return nil
+	return o, nil
 }
 
 // copyResized takes over the connections of the table that was pinned, as far as there is
@@ -173,52 +234,4 @@ func (o *openedMaps) copyResized() error {
 			return nil
 		}
 	}
-}
-
-// ensurePinDirectory makes path, which has to be in a bpffs.
-func ensurePinDirectory(path string) error {
-	if !filepath.IsAbs(path) {
-		return fmt.Errorf("pin path %q: not absolute", path)
-	}
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		return fmt.Errorf("pin path: %w", err)
-	}
-	var fs unix.Statfs_t
-	if err := unix.Statfs(path, &fs); err != nil {
-		return fmt.Errorf("pin path %s: statfs: %w", path, err)
-	}
-	if fs.Type != unix.BPF_FS_MAGIC {
-		return fmt.Errorf("pin path %s: not in a bpf file system (mount -t bpf bpf /sys/fs/bpf)", path)
-	}
-	return nil
-}
-
-// Cleanup detaches whatever programs are pinned under path, and unpins everything there,
-// with or without a Filter that has it open in this process. It is idempotent.
-func Cleanup(path string) error {
-	entries, err := os.ReadDir(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("pin path: %w", err)
-	}
-	var errs []error
-	attached := map[string]bool{}
-	for _, p := range places() {
-		errs = append(errs, p.remove(path))
-		attached[p.pinName()] = true
-	}
-	for _, e := range entries {
-		if !attached[e.Name()] {
-			errs = append(errs, os.Remove(filepath.Join(path, e.Name())))
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("clean up %s: %w", path, err)
-	}
-	if err := os.Remove(path); err != nil {
-		return fmt.Errorf("clean up: %w", err)
-	}
-	return nil
 }

@@ -149,7 +149,11 @@ func TestClusterMACNeverLeavesAsSource(t *testing.T) {
 	if r.out(p.bytes()) != nil {
 		t.Error("a frame left with the cluster MAC as its source")
 	}
-	if c := r.counters(); c.SourceBlocked != 1 {
+	c, err := r.iface.Counters()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.SourceBlocked != 1 {
 		t.Errorf("counted %d", c.SourceBlocked)
 	}
 	p.etherSource = testHostMAC

@@ -31,51 +31,66 @@ var (
 	client6 = netip.MustParseAddr("fd00::7")
 )
 
-// rig is a filter whose programs are run by hand, attached to nothing.
+// rig is a cluster's filter whose programs are run by hand, attached to nothing.
 type rig struct {
 	*Filter
-	t testing.TB
+	objects *wlbsObjects
+	hook    Hook
+	t       testing.TB
 }
 
-// newRig loads the programs for the hook, with a lease that outlives the test.
+// newRig loads the programs for the hook and opens one cluster, with a lease that outlives the
+// test.
 func newRig(t testing.TB, hook Hook, change ...func(*Config)) *rig {
 	t.Helper()
+	return newRigs(t, hook, mountBPF(t), change...).rig("web")
+}
+
+// rigs is an interface whose programs are run by hand.
+type rigs struct {
+	*Interface
+	t      testing.TB
+	change []func(*Config)
+}
+
+func newRigs(t testing.TB, hook Hook, root string, change ...func(*Config)) *rigs {
+	t.Helper()
 	nstest.RequireRoot(t)
-	config := Config{Hook: hook, MaxConnections: 1024, ClusterMAC: testClusterMAC, HostMAC: testHostMAC}
-	for _, c := range change {
-		c(&config)
-	}
-	f := &Filter{config: config, timeouts: config.Timeouts.withDefaults(), hook: hook}
-	t.Cleanup(func() {
-		if err := f.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := f.openUnattached(t.TempDir()); err != nil {
+	i, err := OpenInterface(InterfaceConfig{Ifindex: 1, Root: root, Hook: hook, HostMAC: testHostMAC, unattached: true})
+	if err != nil {
 		if verifier, ok := errors.AsType[*ebpf.VerifierError](err); ok {
 			t.Logf("%+v", verifier)
 		}
 		t.Fatal(err)
 	}
-	r := &rig{Filter: f, t: t}
-	if err := f.RenewLease(Now() + time.Hour); err != nil {
-		t.Fatal(err)
-	}
-	return r
+	t.Cleanup(func() {
+		if err := i.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &rigs{Interface: i, t: t, change: change}
 }
 
-func (f *Filter) openUnattached(path string) error {
-	spec, err := f.spec()
+// rig opens a cluster.
+func (i *rigs) rig(cluster string, change ...func(*Config)) *rig {
+	i.t.Helper()
+	config := Config{Cluster: cluster, MaxConnections: 1024, ClusterMAC: testClusterMAC}
+	for _, c := range append(i.change, change...) {
+		c(&config)
+	}
+	f, err := i.Open(config)
 	if err != nil {
-		return err
+		i.t.Fatal(err)
 	}
-	if f.maps, err = openMaps(spec, path); err != nil {
-		return err
+	i.t.Cleanup(func() {
+		if err := f.Close(); err != nil {
+			i.t.Error(err)
+		}
+	})
+	if err := f.RenewLease(Now() + time.Hour); err != nil {
+		i.t.Fatal(err)
 	}
-	if f.state, err = mapState(f.maps.byName[stateSection]); err != nil {
-		return err
-	}
-	return f.load(f.hook == TCX)
+	return &rig{Filter: f, objects: &i.objects, hook: i.hook, t: i.t}
 }
 
 func (r *rig) apply(table Table) {

@@ -3,7 +3,9 @@
 package filter
 
 import (
+	"encoding/binary"
 	"fmt"
+	"net"
 	"os"
 	"sync/atomic"
 	"time"
@@ -15,52 +17,66 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
 )
 
-// layout numbers the meaning of the pinned maps. Raise it with every change that leaves
-// their sizes as they are.
-const layout = 1
+// layout numbers the meaning of the pinned maps. Raise it with every change that leaves their
+// sizes as they are.
+const layout = 2
 
-// state is the memory that the programs read. A mapping, not map updates: an update copies
-// a value without promising that a reader sees each word whole.
-type state struct {
+// shared is a map's value in memory that the programs read. A mapping, not map updates: an
+// update copies a value without promising that a reader sees each word whole.
+type shared[T any] struct {
 	memory []byte
-	shared *wlbsState
+	value  *T
 }
 
-func mapState(m *ebpf.Map) (*state, error) {
-	size := int(unsafe.Sizeof(wlbsState{}))
-	if int(m.ValueSize()) != size {
-		return nil, fmt.Errorf("map state: value of %d bytes, expected %d", m.ValueSize(), size)
+func mapShared[T any](m *ebpf.Map) (*shared[T], error) {
+	var zero T
+	size := int(unsafe.Sizeof(zero))
+	if int(m.ValueSize()) < size {
+		return nil, fmt.Errorf("map %s: value of %d bytes, expected %d", m, m.ValueSize(), size)
 	}
 	page := os.Getpagesize()
 	memory, err := unix.Mmap(m.FD(), 0, (size+page-1)/page*page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
-		return nil, fmt.Errorf("map state: mmap: %w", err)
+		return nil, fmt.Errorf("map %s: mmap: %w", m, err)
 	}
-	return &state{memory: memory, shared: (*wlbsState)(unsafe.Pointer(&memory[0]))}, nil
+	return &shared[T]{memory: memory, value: (*T)(unsafe.Pointer(&memory[0]))}, nil
 }
 
-func (s *state) close() error {
+func (s *shared[T]) close() error {
 	if s.memory == nil {
 		return nil
 	}
 	memory := s.memory
-	s.memory, s.shared = nil, nil
+	s.memory, s.value = nil, nil
 	if err := unix.Munmap(memory); err != nil {
-		return fmt.Errorf("map state: munmap: %w", err)
+		return fmt.Errorf("munmap: %w", err)
 	}
 	return nil
 }
 
-func (s *state) active() *wlbsPolicy {
-	return &s.shared.Policies[atomic.LoadUint32(&s.shared.Active)]
+// policy returns the policy in force.
+func (s *wlbsState) policy() *wlbsPolicy {
+	return &s.Policies[atomic.LoadUint32(&s.Header.Active)]
 }
 
 // commit makes c the policy in force: it fills the generation that no program reads, then
 // flips one word. Nobody may read that generation any more, see awaitReaders.
-func (s *state) commit(c *compiled, held *bucket.Table) {
-	next := 1 - atomic.LoadUint32(&s.shared.Active)
-	c.store(&s.shared.Policies[next], held)
-	atomic.StoreUint32(&s.shared.Active, next)
+func (s *wlbsState) commit(c *compiled, held *bucket.Table) {
+	next := 1 - atomic.LoadUint32(&s.Header.Active)
+	c.store(&s.Policies[next], held)
+	atomic.StoreUint32(&s.Header.Active, next)
+}
+
+// vips returns the virtual IPs in force, by their indexes in the policy.
+func (s *wlbsState) vips() vipIndexes {
+	var out vipIndexes
+	p := s.policy()
+	for i := range p.Vips {
+		if v := &p.Vips[i]; v.Hi|v.Lo != 0 {
+			out[i] = addressOf(v.Hi, v.Lo)
+		}
+	}
+	return out
 }
 
 // awaitReaders returns when no program still runs that began before the call: the last
@@ -72,4 +88,11 @@ func awaitReaders() {
 	if _, _, errno := unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0); errno != 0 {
 		<-time.After(20 * time.Millisecond)
 	}
+}
+
+// macWord returns a MAC as the programs compare it.
+func macWord(mac net.HardwareAddr) uint64 {
+	var b [8]byte
+	copy(b[:6], mac)
+	return binary.LittleEndian.Uint64(b[:])
 }

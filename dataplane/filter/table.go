@@ -11,7 +11,7 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
 )
 
-// MaxVIPs is how many virtual IPs one filter can serve.
+// MaxVIPs is how many virtual IPs one cluster can have.
 const MaxVIPs = 255
 
 // Mode is how the hosts share the traffic of a slot (WLBS: filtering mode).

@@ -65,20 +65,17 @@ const (
 	wlbsCounterCOUNTER_RESOLUTION_ANSWERED wlbsCounter = 13
 	wlbsCounterCOUNTER_RESOLUTION_CONFLICT wlbsCounter = 14
 	wlbsCounterCOUNTER_SENDER_REWRITTEN    wlbsCounter = 15
-	wlbsCounterCOUNTER_SOURCE_BLOCKED      wlbsCounter = 16
-	wlbsCounterCOUNTER_HEARTBEATS          wlbsCounter = 17
-	wlbsCounterCOUNTER_RST_HELD            wlbsCounter = 18
-	wlbsCounterCOUNTER_CLIENTS_FULL        wlbsCounter = 19
-	wlbsCounterCOUNTERS                    wlbsCounter = 20
+	wlbsCounterCOUNTER_RST_HELD            wlbsCounter = 16
+	wlbsCounterCOUNTER_CLIENTS_FULL        wlbsCounter = 17
+	wlbsCounterCOUNTERS                    wlbsCounter = 18
 )
 
 type wlbsCounters struct {
-	_             structs.HostLayout
-	Stage         [20]uint64
-	Admitted      [64]uint64
-	Delivered     [64]uint64
-	HeartbeatSeen uint64
-	Slots         [64]wlbsSlotCounters
+	_         structs.HostLayout
+	Stage     [18]uint64
+	Admitted  [64]uint64
+	Delivered [64]uint64
+	Slots     [64]wlbsSlotCounters
 }
 
 type wlbsException struct {
@@ -94,11 +91,26 @@ type wlbsFlow struct {
 	VipPort    uint16
 }
 
+type wlbsInterfaceCounters struct {
+	_             structs.HostLayout
+	Heartbeats    uint64
+	HeartbeatSeen uint64
+	SourceBlocked uint64
+}
+
+type wlbsInterfaceState struct {
+	_       structs.HostLayout
+	Active  uint32
+	Layout  uint32
+	HostMac uint64
+	Pad     [6]uint64
+	Tables  [2]wlbsVipTable
+}
+
 type wlbsPolicy struct {
 	_           structs.HostLayout
-	Seed        uint64
 	Epoch       uint64
-	Cells       [8192]uint8
+	Pad         [7]uint64
 	Vips        [256]wlbsVip
 	Slots       [64]wlbsSlot
 	Directories [512][256]uint16
@@ -127,11 +139,19 @@ type wlbsSlotCounters struct {
 
 type wlbsState struct {
 	_        structs.HostLayout
-	Active   uint32
-	Layout   uint32
-	Lease    uint64
-	Pad      [6]uint64
+	Header   wlbsStateHeader
 	Policies [2]wlbsPolicy
+}
+
+type wlbsStateHeader struct {
+	_          structs.HostLayout
+	Layout     uint32
+	Ifindex    uint32
+	Cluster    uint32
+	Active     uint32
+	ClusterMac uint64
+	Lease      uint64
+	Pad        [4]uint64
 }
 
 type wlbsVip struct {
@@ -143,25 +163,40 @@ type wlbsVip struct {
 	Pad       [10]uint8
 }
 
+type wlbsVipTable struct {
+	_     structs.HostLayout
+	Seed  uint64
+	Pad   [7]uint64
+	Cells [65536]uint16
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	wlbsMapClients         = "clients"
+	wlbsMapClusterMacs     = "cluster_macs"
 	wlbsMapConnections     = "connections"
-	wlbsMapCounterTable    = "counter_table"
+	wlbsMapCounts          = "counts"
 	wlbsMapExceptions      = "exceptions"
 	wlbsMapHalfOpen        = "half_open"
+	wlbsMapInterfaceCounts = "interface_counts"
+	wlbsMapStates          = "states"
 	wlbsProgWlbsClock      = "wlbs_clock"
 	wlbsProgWlbsEgress     = "wlbs_egress"
 	wlbsProgWlbsIngress    = "wlbs_ingress"
 	wlbsProgWlbsXdp        = "wlbs_xdp"
-	wlbsVarClusterMac      = "cluster_mac"
 	wlbsVarFilterAtIngress = "filter_at_ingress"
-	wlbsVarFilterState     = "filter_state"
-	wlbsVarHostMac         = "host_mac"
+	wlbsVarGlobals         = "globals"
+	wlbsVarTypeClient      = "type_client"
+	wlbsVarTypeClientKey   = "type_client_key"
+	wlbsVarTypeConn        = "type_conn"
 	wlbsVarTypeConnFlag    = "type_conn_flag"
 	wlbsVarTypeCounter     = "type_counter"
+	wlbsVarTypeCounters    = "type_counters"
+	wlbsVarTypeException   = "type_exception"
+	wlbsVarTypeFlow        = "type_flow"
+	wlbsVarTypeState       = "type_state"
 )
 
 // loadWlbs returns the embedded CollectionSpec for wlbs.
@@ -216,23 +251,31 @@ type wlbsProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type wlbsMapSpecs struct {
-	Clients      *ebpf.MapSpec `ebpf:"clients"`
-	Connections  *ebpf.MapSpec `ebpf:"connections"`
-	CounterTable *ebpf.MapSpec `ebpf:"counter_table"`
-	Exceptions   *ebpf.MapSpec `ebpf:"exceptions"`
-	HalfOpen     *ebpf.MapSpec `ebpf:"half_open"`
+	Clients         *ebpf.MapSpec `ebpf:"clients"`
+	ClusterMacs     *ebpf.MapSpec `ebpf:"cluster_macs"`
+	Connections     *ebpf.MapSpec `ebpf:"connections"`
+	Counts          *ebpf.MapSpec `ebpf:"counts"`
+	Exceptions      *ebpf.MapSpec `ebpf:"exceptions"`
+	HalfOpen        *ebpf.MapSpec `ebpf:"half_open"`
+	InterfaceCounts *ebpf.MapSpec `ebpf:"interface_counts"`
+	States          *ebpf.MapSpec `ebpf:"states"`
 }
 
 // wlbsVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type wlbsVariableSpecs struct {
-	ClusterMac      *ebpf.VariableSpec `ebpf:"cluster_mac"`
 	FilterAtIngress *ebpf.VariableSpec `ebpf:"filter_at_ingress"`
-	FilterState     *ebpf.VariableSpec `ebpf:"filter_state"`
-	HostMac         *ebpf.VariableSpec `ebpf:"host_mac"`
+	Globals         *ebpf.VariableSpec `ebpf:"globals"`
+	TypeClient      *ebpf.VariableSpec `ebpf:"type_client"`
+	TypeClientKey   *ebpf.VariableSpec `ebpf:"type_client_key"`
+	TypeConn        *ebpf.VariableSpec `ebpf:"type_conn"`
 	TypeConnFlag    *ebpf.VariableSpec `ebpf:"type_conn_flag"`
 	TypeCounter     *ebpf.VariableSpec `ebpf:"type_counter"`
+	TypeCounters    *ebpf.VariableSpec `ebpf:"type_counters"`
+	TypeException   *ebpf.VariableSpec `ebpf:"type_exception"`
+	TypeFlow        *ebpf.VariableSpec `ebpf:"type_flow"`
+	TypeState       *ebpf.VariableSpec `ebpf:"type_state"`
 }
 
 // wlbsObjects contains all objects after they have been loaded into the kernel.
@@ -255,20 +298,26 @@ func (o *wlbsObjects) Close() error {
 //
 // It can be passed to loadWlbsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type wlbsMaps struct {
-	Clients      *ebpf.Map `ebpf:"clients"`
-	Connections  *ebpf.Map `ebpf:"connections"`
-	CounterTable *ebpf.Map `ebpf:"counter_table"`
-	Exceptions   *ebpf.Map `ebpf:"exceptions"`
-	HalfOpen     *ebpf.Map `ebpf:"half_open"`
+	Clients         *ebpf.Map `ebpf:"clients"`
+	ClusterMacs     *ebpf.Map `ebpf:"cluster_macs"`
+	Connections     *ebpf.Map `ebpf:"connections"`
+	Counts          *ebpf.Map `ebpf:"counts"`
+	Exceptions      *ebpf.Map `ebpf:"exceptions"`
+	HalfOpen        *ebpf.Map `ebpf:"half_open"`
+	InterfaceCounts *ebpf.Map `ebpf:"interface_counts"`
+	States          *ebpf.Map `ebpf:"states"`
 }
 
 func (m *wlbsMaps) Close() error {
 	return _WlbsClose(
 		m.Clients,
+		m.ClusterMacs,
 		m.Connections,
-		m.CounterTable,
+		m.Counts,
 		m.Exceptions,
 		m.HalfOpen,
+		m.InterfaceCounts,
+		m.States,
 	)
 }
 
@@ -276,12 +325,17 @@ func (m *wlbsMaps) Close() error {
 //
 // It can be passed to loadWlbsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type wlbsVariables struct {
-	ClusterMac      *ebpf.Variable `ebpf:"cluster_mac"`
 	FilterAtIngress *ebpf.Variable `ebpf:"filter_at_ingress"`
-	FilterState     *ebpf.Variable `ebpf:"filter_state"`
-	HostMac         *ebpf.Variable `ebpf:"host_mac"`
+	Globals         *ebpf.Variable `ebpf:"globals"`
+	TypeClient      *ebpf.Variable `ebpf:"type_client"`
+	TypeClientKey   *ebpf.Variable `ebpf:"type_client_key"`
+	TypeConn        *ebpf.Variable `ebpf:"type_conn"`
 	TypeConnFlag    *ebpf.Variable `ebpf:"type_conn_flag"`
 	TypeCounter     *ebpf.Variable `ebpf:"type_counter"`
+	TypeCounters    *ebpf.Variable `ebpf:"type_counters"`
+	TypeException   *ebpf.Variable `ebpf:"type_exception"`
+	TypeFlow        *ebpf.Variable `ebpf:"type_flow"`
+	TypeState       *ebpf.Variable `ebpf:"type_state"`
 }
 
 // wlbsPrograms contains all programs after they have been loaded into the kernel.

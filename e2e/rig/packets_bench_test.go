@@ -165,12 +165,14 @@ func (g *gun) wlbs(own bucket.Map) {
 	must(g.b, os.MkdirAll(bpffs, 0o755))
 	must(g.b, unix.Mount("bpffs", bpffs, "bpf", 0, ""))
 	g.b.Cleanup(func() { _ = unix.Unmount(bpffs, unix.MNT_DETACH) })
-	f, err := filter.Open(filter.Config{
-		Ifindex: g.rx.Attrs().Index, PinPath: filepath.Join(bpffs, "web"), Hook: filter.XDP,
-		ClusterMAC: v1alpha1.ClusterMAC(v1alpha1.ModeMulticast, VIP), HostMAC: g.rx.Attrs().HardwareAddr,
+	port, err := filter.OpenInterface(filter.InterfaceConfig{
+		Ifindex: g.rx.Attrs().Index, Root: filepath.Join(bpffs, "wlbs"), Hook: filter.XDP,
+		HostMAC: g.rx.Attrs().HardwareAddr,
 	})
 	must(g.b, err)
-	g.b.Cleanup(func() { _ = errors.Join(f.Remove(), f.Close()) })
+	f, err := port.Open(filter.Config{Cluster: "web", ClusterMAC: v1alpha1.ClusterMAC(v1alpha1.ModeMulticast, VIP)})
+	must(g.b, err)
+	g.b.Cleanup(func() { _ = errors.Join(f.Remove(), port.Remove()) })
 	table := filter.Table{
 		Epoch: 1, VIPs: []netip.Addr{VIP},
 		Rules: []filter.Rule{{From: HTTPPort, To: HTTPPort, TCP: true, Slot: 0}},

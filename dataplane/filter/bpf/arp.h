@@ -29,30 +29,40 @@ static __always_inline void copy_mac(void *to, const void *from)
 	__builtin_memcpy(to, from, ETH_ALEN);
 }
 
-static __always_inline void copy_const_mac(__u8 *to, const volatile __u8 *from)
+static __always_inline mac_t load_mac(const __u8 *from)
 {
-	int i;
+	__u32 first;
+	__u16 last;
 
-	for (i = 0; i < ETH_ALEN; i++)
-		to[i] = from[i];
+	__builtin_memcpy(&first, from, sizeof(first));
+	__builtin_memcpy(&last, from + sizeof(first), sizeof(last));
+	return first | (mac_t)last << 32;
 }
 
+static __always_inline void store_mac(__u8 *to, mac_t mac)
+{
+	__builtin_memcpy(to, &mac, ETH_ALEN);
+}
+
+static __always_inline mac_t host_mac(void)
+{
+	return *(volatile mac_t *)&globals.host_mac;
+}
+
+/* Nearly every frame has the host's own MAC, which costs no helper call. */
 static __always_inline bool is_cluster_mac(const __u8 *mac)
 {
-	__u8 differ = 0;
-	int i;
+	mac_t key = load_mac(mac);
 
-	for (i = 0; i < ETH_ALEN; i++)
-		differ |= mac[i] ^ cluster_mac[i];
-	return !differ;
+	return key != host_mac() && bpf_map_lookup_elem(&cluster_macs, &key);
 }
 
-static __always_inline bool is_vip_v4(struct policy *policy, const __u8 *address)
+static __always_inline bool find_vip_v4(struct target *t, const __u8 *address)
 {
 	__be32 value;
 
 	__builtin_memcpy(&value, address, sizeof(value));
-	return find_vip(policy, 0, mapped_lo(value)) != NULL;
+	return find_vip(t, 0, mapped_lo(value));
 }
 
 static __always_inline bool ipv4_arp(const struct arp_ipv4 *arp)
@@ -73,7 +83,7 @@ static __always_inline struct arp_ipv4 *parse_arp(const struct frame *f)
  *
  * Bytes are stored by the helper: a program that writes to the packet itself gets every
  * cloned skb copied before it runs, and on the way out all of TCP's are clones. */
-static __always_inline int answer_arp(struct __sk_buff *skb, const struct arp_ipv4 *arp)
+static __always_inline int answer_arp(struct __sk_buff *skb, const struct arp_ipv4 *arp, const struct target *t)
 {
 	struct {
 		struct ethhdr eth;
@@ -81,11 +91,11 @@ static __always_inline int answer_arp(struct __sk_buff *skb, const struct arp_ip
 	} __attribute__((packed)) answer;
 
 	copy_mac(answer.eth.h_dest, arp->sender_mac);
-	copy_const_mac(answer.eth.h_source, host_mac);
+	store_mac(answer.eth.h_source, host_mac());
 	answer.eth.h_proto = bpf_htons(ETH_P_ARP);
 	answer.arp = *arp;
 	answer.arp.op = bpf_htons(ARPOP_REPLY);
-	copy_const_mac(answer.arp.sender_mac, cluster_mac);
+	store_mac(answer.arp.sender_mac, t->state->header.cluster_mac);
 	__builtin_memcpy(answer.arp.sender_ip, arp->target_ip, sizeof(arp->target_ip));
 	copy_mac(answer.arp.target_mac, arp->sender_mac);
 	__builtin_memcpy(answer.arp.target_ip, arp->sender_ip, sizeof(arp->sender_ip));
@@ -98,14 +108,14 @@ static __always_inline int answer_arp(struct __sk_buff *skb, const struct arp_ip
 /* The kernel never sees a request for a virtual IP: it would answer with the NIC's MAC. */
 static __always_inline int ingress_arp(struct __sk_buff *skb, const struct frame *f)
 {
-	struct policy *policy = policy_in_force();
 	struct arp_ipv4 *arp = parse_arp(f);
+	struct target t;
 
 	if (!arp)
 		return TCX_NEXT;
-	if (is_vip_v4(policy, arp->sender_ip) && !is_cluster_mac(arp->sender_mac))
-		count(COUNTER_RESOLUTION_CONFLICT);
-	if (arp->op != bpf_htons(ARPOP_REQUEST) || !is_vip_v4(policy, arp->target_ip)) {
+	if (find_vip_v4(&t, arp->sender_ip) && load_mac(arp->sender_mac) != t.state->header.cluster_mac)
+		count(t.cluster, COUNTER_RESOLUTION_CONFLICT);
+	if (arp->op != bpf_htons(ARPOP_REQUEST) || !find_vip_v4(&t, arp->target_ip)) {
 		/* The answer to a request of ours, which egress_arp rewrote: OTHERHOST in
 		 * Unicast mode, and arp_rcv throws it away. */
 		if (is_cluster_mac(((struct ethhdr *)f->data)->h_dest))
@@ -114,10 +124,10 @@ static __always_inline int ingress_arp(struct __sk_buff *skb, const struct frame
 	}
 	if (__builtin_memcmp(arp->sender_ip, arp->target_ip, 4) == 0)
 		return TCX_DROP; /* an announcement */
-	count(COUNTER_RESOLUTION_ASKED);
-	if (!lease_runs())
+	count(t.cluster, COUNTER_RESOLUTION_ASKED);
+	if (!lease_runs(t.state))
 		return TCX_DROP;
-	return answer_arp(skb, arp);
+	return answer_arp(skb, arp, &t);
 }
 
 /* With the virtual IP on lo, the kernel may use it as the sender of its own requests. The
@@ -125,18 +135,19 @@ static __always_inline int ingress_arp(struct __sk_buff *skb, const struct frame
 static __always_inline int egress_arp(struct __sk_buff *skb, const struct frame *f)
 {
 	struct arp_ipv4 *arp = parse_arp(f);
-	__u8 mac[ETH_ALEN];
+	struct target t;
+	mac_t mac;
 
-	if (!arp || !is_vip_v4(policy_in_force(), arp->sender_ip))
+	if (!arp || !find_vip_v4(&t, arp->sender_ip))
 		return TCX_NEXT;
 	if (arp->op == bpf_htons(ARPOP_REPLY))
-		count(COUNTER_RESOLUTION_ANSWERED);
-	if (is_cluster_mac(arp->sender_mac))
+		count(t.cluster, COUNTER_RESOLUTION_ANSWERED);
+	mac = t.state->header.cluster_mac;
+	if (load_mac(arp->sender_mac) == mac)
 		return TCX_NEXT;
-	copy_const_mac(mac, cluster_mac);
-	if (bpf_skb_store_bytes(skb, ETH_HLEN + offsetof(struct arp_ipv4, sender_mac), mac, sizeof(mac), 0))
+	if (bpf_skb_store_bytes(skb, ETH_HLEN + offsetof(struct arp_ipv4, sender_mac), &mac, ETH_ALEN, 0))
 		return TCX_DROP;
-	count(COUNTER_SENDER_REWRITTEN);
+	count(t.cluster, COUNTER_SENDER_REWRITTEN);
 	return TCX_NEXT;
 }
 

@@ -22,7 +22,7 @@ static __always_inline __u32 bucket_of(__u64 hi, __u64 lo, __u32 port)
 	return (x >> 32) * BUCKETS >> 32;
 }
 
-/* vip_cell and the compiler of policies (Go) are twins as well. */
+/* vip_cell and the composer of virtual IP tables (Go) are twins as well. */
 static __always_inline __u32 vip_cell(__u64 seed, __u64 hi, __u64 lo)
 {
 	return (lo ^ hi * 0x9e3779b97f4a7c15ULL) * seed >> (64 - VIP_CELLS_LOG2);

@@ -41,12 +41,12 @@ struct nd_pseudo {
 #define ND_BARE_LEN (sizeof(struct nd_message) - sizeof(struct nd_option))
 #define ND_FRAME_LEN (ETH_HLEN + sizeof(struct ipv6hdr) + sizeof(struct nd_message))
 
-static __always_inline bool is_vip_v6(struct policy *policy, const __u32 *address)
+static __always_inline bool find_vip_v6(struct target *t, const __u32 *address)
 {
 	__u64 hi = address[0] | (__u64)address[1] << 32;
 	__u64 lo = address[2] | (__u64)address[3] << 32;
 
-	return !is_mapped(hi, lo) && find_vip(policy, hi, lo) != NULL;
+	return !is_mapped(hi, lo) && find_vip(t, hi, lo);
 }
 
 /* parse_nd returns a message of which everything but the option is in bounds. */
@@ -78,7 +78,8 @@ static __always_inline __sum16 fold(__s64 sum)
 
 /* The advertisement takes the solicitation's place in the same buffer, which may lack
  * room for the option: then the tail grows. */
-static __always_inline int answer_nd(struct __sk_buff *skb, const struct frame *f, struct nd_message *nd)
+static __always_inline int answer_nd(struct __sk_buff *skb, const struct frame *f, struct nd_message *nd,
+				     const struct target *t)
 {
 	struct nd_message answer = { .type = ND_ADVERTISE, .flags = ND_FLAG_SOLICITED | ND_FLAG_OVERRIDE };
 	struct ipv6hdr *ip = f->data + ETH_HLEN;
@@ -86,7 +87,7 @@ static __always_inline int answer_nd(struct __sk_buff *skb, const struct frame *
 	struct ethhdr eth;
 
 	copy_mac(eth.h_dest, ((struct ethhdr *)f->data)->h_source);
-	copy_const_mac(eth.h_source, host_mac);
+	store_mac(eth.h_source, host_mac());
 	eth.h_proto = bpf_htons(ETH_P_IPV6);
 	__builtin_memcpy(answer.target, nd->target, sizeof(answer.target));
 	__builtin_memcpy(pseudo.src, nd->target, sizeof(pseudo.src));
@@ -102,7 +103,7 @@ static __always_inline int answer_nd(struct __sk_buff *skb, const struct frame *
 	}
 	answer.option.type = ND_OPTION_TARGET;
 	answer.option.length = 1;
-	copy_const_mac(answer.option.mac, cluster_mac);
+	store_mac(answer.option.mac, t->state->header.cluster_mac);
 	answer.checksum = fold(bpf_csum_diff(NULL, 0, (__be32 *)&answer, sizeof(answer),
 					     bpf_csum_diff(NULL, 0, (__be32 *)&pseudo, sizeof(pseudo), 0)));
 
@@ -115,54 +116,58 @@ static __always_inline int answer_nd(struct __sk_buff *skb, const struct frame *
 	return bpf_redirect(skb->ifindex, 0);
 }
 
-static __always_inline bool speaks_of_vip(const struct nd_message *nd)
+static __always_inline bool speaks_of_vip(const struct nd_message *nd, struct target *t)
 {
-	return nd && is_vip_v6(policy_in_force(), nd->target);
+	return nd && find_vip_v6(t, nd->target);
 }
 
-static __always_inline int ingress_solicitation(struct __sk_buff *skb, const struct frame *f, struct nd_message *nd)
+static __always_inline int ingress_solicitation(struct __sk_buff *skb, const struct frame *f, struct nd_message *nd,
+						const struct target *t)
 {
-	count(COUNTER_RESOLUTION_ASKED);
-	if (!lease_runs())
+	count(t->cluster, COUNTER_RESOLUTION_ASKED);
+	if (!lease_runs(t->state))
 		return TCX_DROP;
-	return answer_nd(skb, f, nd);
+	return answer_nd(skb, f, nd, t);
 }
 
-static __always_inline void ingress_advertisement(const struct frame *f, const struct nd_message *nd)
+static __always_inline void ingress_advertisement(const struct frame *f, const struct nd_message *nd,
+						  const struct target *t)
 {
-	if (has_option(f, nd, ND_OPTION_TARGET) && !is_cluster_mac(nd->option.mac))
-		count(COUNTER_RESOLUTION_CONFLICT);
+	if (has_option(f, nd, ND_OPTION_TARGET) && load_mac(nd->option.mac) != t->state->header.cluster_mac)
+		count(t->cluster, COUNTER_RESOLUTION_CONFLICT);
 }
 
 /* The option of a solicitation tells the sender's MAC, that of an advertisement the
  * target's: both carry the cluster MAC where they speak of a virtual IP. */
 static __always_inline int egress_nd(struct __sk_buff *skb, const struct frame *f)
 {
-	struct policy *policy = policy_in_force();
 	struct nd_message *nd = parse_nd(f);
 	struct ipv6hdr *ip = f->data + ETH_HLEN;
 	const __u32 offset = ETH_HLEN + sizeof(struct ipv6hdr);
 	struct nd_option fixed;
+	struct target t;
+	mac_t mac;
 	__s64 diff;
 	bool answer;
 
 	if (!nd || (void *)(nd + 1) > f->end)
 		return TCX_NEXT;
 	answer = nd->type == ND_ADVERTISE;
-	if (!is_vip_v6(policy, answer ? nd->target : (__u32 *)&ip->saddr))
+	if (!find_vip_v6(&t, answer ? nd->target : (__u32 *)&ip->saddr))
 		return TCX_NEXT;
 	if (answer && (nd->flags & ND_FLAG_SOLICITED))
-		count(COUNTER_RESOLUTION_ANSWERED);
-	if (!has_option(f, nd, answer ? ND_OPTION_TARGET : ND_OPTION_SOURCE) || is_cluster_mac(nd->option.mac))
+		count(t.cluster, COUNTER_RESOLUTION_ANSWERED);
+	mac = t.state->header.cluster_mac;
+	if (!has_option(f, nd, answer ? ND_OPTION_TARGET : ND_OPTION_SOURCE) || load_mac(nd->option.mac) == mac)
 		return TCX_NEXT;
 	fixed.type = nd->option.type;
 	fixed.length = 1;
-	copy_const_mac(fixed.mac, cluster_mac);
+	store_mac(fixed.mac, mac);
 	diff = bpf_csum_diff((__be32 *)&nd->option, sizeof(fixed), (__be32 *)&fixed, sizeof(fixed), 0);
 	if (bpf_l4_csum_replace(skb, offset + offsetof(struct nd_message, checksum), 0, diff, 0) ||
 	    bpf_skb_store_bytes(skb, offset + offsetof(struct nd_message, option), &fixed, sizeof(fixed), 0))
 		return TCX_DROP;
-	count(COUNTER_SENDER_REWRITTEN);
+	count(t.cluster, COUNTER_SENDER_REWRITTEN);
 	return TCX_NEXT;
 }
 

@@ -63,6 +63,7 @@ struct packet {
 	__u8 kind;
 	__u8 tcp_flags;
 	bool v6;
+	__u32 cluster; /* whose virtual IP it is for or from */
 	__u32 slot; /* whose rule decided; set by judge */
 };
 

@@ -7,23 +7,44 @@
 #include "maps.h"
 #include "parse.h"
 
-/* A packet asks once, so that it sees the epoch before a commit or the one after it. */
-static __always_inline struct policy *policy_in_force(void)
-{
-	__u32 active = *(volatile __u32 *)&filter_state.active;
+/* A virtual IP, the cluster whose it is, and the cluster's policy in force. */
+struct target {
+	__u32 cluster;
+	const struct state *state;
+	struct policy *policy;
+	struct vip *vip;
+};
 
-	return &filter_state.policies[active & (GENERATIONS - 1)];
+static __always_inline struct state *state_of(__u32 cluster)
+{
+	void *own = bpf_map_lookup_elem(&states, &cluster);
+	__u32 zero = 0;
+
+	return own ? bpf_map_lookup_elem(own, &zero) : NULL;
 }
 
-static __always_inline struct vip *find_vip(struct policy *policy, __u64 hi, __u64 lo)
+/* find_vip tells whether an address is a virtual IP, and all about it. A packet asks once,
+ * so that it sees the table and the policy before a commit or those after it. Between the
+ * two flips of a commit that changes virtual IPs a cell may lead to a virtual IP that is no
+ * more, or to another one: the policy has the last word. */
+static __always_inline bool find_vip(struct target *t, __u64 hi, __u64 lo)
 {
-	__u8 index = policy->cells[vip_cell(policy->seed, hi, lo)];
-	struct vip *vip;
+	__u32 active = *(volatile __u32 *)&globals.active & (GENERATIONS - 1);
+	const struct vip_table *table = &globals.tables[active];
+	__u16 cell = table->cells[vip_cell(table->seed, hi, lo)];
+	struct state *state;
 
-	if (index == 0)
-		return NULL;
-	vip = &policy->vips[index];
-	return vip->lo == lo && vip->hi == hi ? vip : NULL;
+	if (cell == 0)
+		return false;
+	t->cluster = cell >> 8;
+	state = state_of(t->cluster);
+	if (!state)
+		return false;
+	t->state = state;
+	active = *(volatile __u32 *)&state->header.active & (GENERATIONS - 1);
+	t->policy = &state->policies[active];
+	t->vip = &t->policy->vips[cell & (VIPS - 1)];
+	return t->vip->lo == lo && t->vip->hi == hi;
 }
 
 /* Constant time, whatever the number of rules and ranges. */
@@ -60,9 +81,9 @@ static __always_inline __u64 address_bit(const struct slot *slot, const struct p
 
 /* In jiffies, which the JIT reads in place: bpf_ktime_get_coarse_ns is as exact, a tick,
  * but a call that costs more than all else about a packet at rest. */
-static __always_inline bool lease_runs(void)
+static __always_inline bool lease_runs(const struct state *state)
 {
-	return bpf_jiffies64() < *(volatile __u64 *)&filter_state.lease;
+	return bpf_jiffies64() < *(volatile __u64 *)&state->header.lease;
 }
 
 #endif

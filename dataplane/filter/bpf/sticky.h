@@ -23,6 +23,20 @@ static __always_inline void client_of(struct client_key *key, const struct slot 
 	key->rule = slot->sticky;
 }
 
+static __always_inline bool is_held_here(const struct client_key *key, __u32 cluster)
+{
+	void *own = bpf_map_lookup_elem(&clients, &cluster);
+
+	return own && bpf_map_lookup_elem(own, key);
+}
+
+static __always_inline bool is_held_elsewhere(const struct client_key *key, __u32 cluster)
+{
+	void *own = bpf_map_lookup_elem(&exceptions, &cluster);
+
+	return own && bpf_map_lookup_elem(own, key);
+}
+
 /* Connections that are open stay where they are, also where their client has gone to another
  * host. Of a client that is held outside of the own buckets, nothing but its SYN opens
  * anything: what is unknown may be the bucket's owner's, as after a partition. */
@@ -32,9 +46,9 @@ static __always_inline bool accepts_sticky_tcp(const struct slot *slot, const st
 	bool syn = (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 
 	if (slot->own & bit) {
-		if ((syn || !(slot->busy & bit)) && !bpf_map_lookup_elem(&exceptions, key))
+		if ((syn || !(slot->busy & bit)) && !is_held_elsewhere(key, p->cluster))
 			return true;
-	} else if (bpf_map_lookup_elem(&clients, key)) {
+	} else if (is_held_here(key, p->cluster)) {
 		if (syn)
 			return true;
 	} else if (!(slot->held & bit)) {
@@ -57,10 +71,10 @@ __attribute__((noinline)) int accepts_sticky(const struct slot *slot, const stru
 	if (p->kind == KIND_TCP)
 		return accepts_sticky_tcp(slot, p, &key, bit);
 	if (slot->own & bit)
-		return !bpf_map_lookup_elem(&exceptions, &key);
+		return !is_held_elsewhere(&key, p->cluster);
 	if (p->kind == KIND_FRAGMENT && (slot->held & bit))
 		return 1;
-	return bpf_map_lookup_elem(&clients, &key) != NULL;
+	return is_held_here(&key, p->cluster);
 }
 
 /* Keeps the client of an admitted datagram, or of a handshake that was completed: a SYN alone
@@ -71,24 +85,30 @@ __attribute__((noinline)) int note_client(const struct slot *slot, const struct 
 	struct client fresh = { .seen = bpf_ktime_get_coarse_ns() };
 	struct client_key key;
 	struct client *client;
+	__u32 cluster;
+	void *own;
 
 	if (!slot || !p || !slot->sticky)
 		return 0;
+	cluster = p->cluster;
+	own = bpf_map_lookup_elem(&clients, &cluster);
+	if (!own)
+		return 0;
 	client_of(&key, slot, p);
-	client = bpf_map_lookup_elem(&clients, &key);
+	client = bpf_map_lookup_elem(own, &key);
 	if (client) {
 		if ((__s64)(fresh.seen - client->seen) > CLIENT_GRANULARITY_NS)
 			client->seen = fresh.seen;
 		return 0;
 	}
-	if (!(slot->own & address_bit(slot, p)) || bpf_map_lookup_elem(&exceptions, &key))
+	if (!(slot->own & address_bit(slot, p)) || is_held_elsewhere(&key, cluster))
 		return 0;
-	switch (bpf_map_update_elem(&clients, &key, &fresh, BPF_NOEXIST)) {
+	switch (bpf_map_update_elem(own, &key, &fresh, BPF_NOEXIST)) {
 	case 0:
 	case -EEXIST:
 		break;
 	default:
-		count(COUNTER_CLIENTS_FULL);
+		count(cluster, COUNTER_CLIENTS_FULL);
 	}
 	return 0;
 }

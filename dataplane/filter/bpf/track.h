@@ -46,18 +46,36 @@ static __always_inline bool is_closing(const struct conn *conn)
 	return (conn->flags & CONN_RST) || (conn->flags & both) == both;
 }
 
+/* Where a cluster's connections are. */
+struct tables {
+	__u32 cluster;
+	void *connections;
+	void *half_open;
+};
+
+static __always_inline bool find_tables(struct tables *t, __u32 cluster)
+{
+	t->cluster = cluster;
+	t->connections = bpf_map_lookup_elem(&connections, &cluster);
+	t->half_open = bpf_map_lookup_elem(&half_open, &cluster);
+	return t->connections && t->half_open;
+}
+
 /* A SYN opens something new, so a connection that is closing does not hold it here; its
  * last acknowledgements it does. Segments in mid-stream that nobody answered prove nothing. */
 static __always_inline bool is_tracked(const struct packet *p, bool syn)
 {
 	struct conn *conn, *half;
+	struct tables t;
 	struct flow flow;
 
+	if (!find_tables(&t, p->cluster))
+		return false;
 	flow_inbound(&flow, p);
-	conn = bpf_map_lookup_elem(&connections, &flow);
+	conn = bpf_map_lookup_elem(t.connections, &flow);
 	if (conn)
 		return !syn || !is_closing(conn);
-	half = bpf_map_lookup_elem(&half_open, &flow);
+	half = bpf_map_lookup_elem(t.half_open, &flow);
 	return half && !(half->flags & CONN_MIDSTREAM);
 }
 
@@ -80,61 +98,62 @@ static __always_inline void touch(struct conn *conn, __u64 now)
 
 /* Into the connection table first, out of the half-open one second: whoever walks them in
  * the order half-open, connections misses none. */
-static __always_inline bool promote(struct flow *flow, __u64 now, __u32 flags)
+static __always_inline bool promote(const struct tables *t, struct flow *flow, __u64 now, __u32 flags)
 {
 	struct conn conn = { .seen = now, .flags = flags };
 
-	if (bpf_map_update_elem(&connections, flow, &conn, BPF_NOEXIST))
+	if (bpf_map_update_elem(t->connections, flow, &conn, BPF_NOEXIST))
 		return false;
-	bpf_map_delete_elem(&half_open, flow);
+	bpf_map_delete_elem(t->half_open, flow);
 	return true;
 }
 
 /* A connection that found no room counts once, and goes on trying. */
-static __always_inline void stay_half(struct conn *half, __u64 now)
+static __always_inline void stay_half(const struct tables *t, struct conn *half, __u64 now)
 {
 	if (!(half->flags & CONN_COMPLETED))
-		count(COUNTER_UNTRACKED);
+		count(t->cluster, COUNTER_UNTRACKED);
 	half->flags |= CONN_COMPLETED;
 	half->seen = now;
 }
 
-static __always_inline void open_half(struct flow *flow, __u64 now, __u32 flags)
+static __always_inline void open_half(const struct tables *t, struct flow *flow, __u64 now, __u32 flags)
 {
 	struct conn conn = { .seen = now, .flags = flags, .since_ms = now / NS_PER_MS };
 
-	bpf_map_update_elem(&half_open, flow, &conn, BPF_ANY);
+	bpf_map_update_elem(t->half_open, flow, &conn, BPF_ANY);
 }
 
-static __always_inline void track_syn(struct flow *flow, struct conn *conn, __u64 now)
+static __always_inline void track_syn(const struct tables *t, struct flow *flow, struct conn *conn, __u64 now)
 {
 	struct conn *half;
 
-	count(COUNTER_SYN_DELIVERED);
+	count(t->cluster, COUNTER_SYN_DELIVERED);
 	if (conn && !is_closing(conn))
 		return; /* the server answers with a challenge ACK */
 	if (conn)
-		bpf_map_delete_elem(&connections, flow);
-	half = bpf_map_lookup_elem(&half_open, flow);
+		bpf_map_delete_elem(t->connections, flow);
+	half = bpf_map_lookup_elem(t->half_open, flow);
 	if (half) {
-		count(COUNTER_SYN_REPEATED);
+		count(t->cluster, COUNTER_SYN_REPEATED);
 		half->seen = now;
 		return;
 	}
-	open_half(flow, now, 0);
+	open_half(t, flow, now, 0);
 }
 
 /* Returns whether the handshake is complete. */
-static __always_inline bool track_half_open(struct flow *flow, struct conn *half, __u32 fin, __u64 now)
+static __always_inline bool track_half_open(const struct tables *t, struct flow *flow, struct conn *half, __u32 fin,
+					    __u64 now)
 {
 	if (half->flags & CONN_MIDSTREAM) {
 		half->seen = now;
 		return false; /* the server has to confirm it, see track_server */
 	}
 	if (!(half->flags & CONN_COMPLETED))
-		count(COUNTER_HANDSHAKE_COMPLETED);
-	if (!promote(flow, now, fin))
-		stay_half(half, now);
+		count(t->cluster, COUNTER_HANDSHAKE_COMPLETED);
+	if (!promote(t, flow, now, fin))
+		stay_half(t, half, now);
 	return true;
 }
 
@@ -158,28 +177,29 @@ __attribute__((noinline)) int track_client(const struct packet *p)
 {
 	__u64 now = bpf_ktime_get_coarse_ns();
 	struct conn *conn, *half;
+	struct tables t;
 	struct flow flow;
 
-	if (!p)
+	if (!p || !find_tables(&t, p->cluster))
 		return 0;
 	flow_inbound(&flow, p);
-	conn = bpf_map_lookup_elem(&connections, &flow);
+	conn = bpf_map_lookup_elem(t.connections, &flow);
 	if ((p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
-		track_syn(&flow, conn, now);
+		track_syn(&t, &flow, conn, now);
 		return 0;
 	}
 	if (conn) {
 		track_client_known(conn, p->tcp_flags, now);
 		return 0;
 	}
-	half = bpf_map_lookup_elem(&half_open, &flow);
+	half = bpf_map_lookup_elem(t.half_open, &flow);
 	if (p->tcp_flags & TCP_RST) {
 		if (half)
-			bpf_map_delete_elem(&half_open, &flow);
+			bpf_map_delete_elem(t.half_open, &flow);
 	} else if (half) {
-		return track_half_open(&flow, half, p->tcp_flags & TCP_FIN ? CONN_FIN_CLIENT : 0, now);
+		return track_half_open(&t, &flow, half, p->tcp_flags & TCP_FIN ? CONN_FIN_CLIENT : 0, now);
 	} else if (!(p->tcp_flags & TCP_FIN)) {
-		open_half(&flow, now, CONN_MIDSTREAM);
+		open_half(&t, &flow, now, CONN_MIDSTREAM);
 	}
 	return 0;
 }
@@ -216,28 +236,29 @@ __attribute__((noinline)) int track_server(const struct packet *p)
 {
 	__u64 now = bpf_ktime_get_coarse_ns();
 	struct conn *conn, *half;
+	struct tables t;
 	struct flow flow;
 
-	if (!p || p->tcp_flags & TCP_SYN)
+	if (!p || p->tcp_flags & TCP_SYN || !find_tables(&t, p->cluster))
 		return true;
 	flow_outbound(&flow, p);
-	conn = bpf_map_lookup_elem(&connections, &flow);
+	conn = bpf_map_lookup_elem(t.connections, &flow);
 	if (conn) {
 		track_server_known(conn, p->tcp_flags, now);
 		return true;
 	}
-	half = bpf_map_lookup_elem(&half_open, &flow);
+	half = bpf_map_lookup_elem(t.half_open, &flow);
 	if (!half)
 		return true;
 	if (p->tcp_flags & TCP_RST) {
 		if (is_premature(half, now)) {
-			count(COUNTER_RST_HELD);
+			count(t.cluster, COUNTER_RST_HELD);
 			return false;
 		}
-		bpf_map_delete_elem(&half_open, &flow);
+		bpf_map_delete_elem(t.half_open, &flow);
 	} else if ((half->flags & CONN_MIDSTREAM) &&
-		   !promote(&flow, now, p->tcp_flags & TCP_FIN ? CONN_FIN_SERVER : 0)) {
-		stay_half(half, now);
+		   !promote(&t, &flow, now, p->tcp_flags & TCP_FIN ? CONN_FIN_SERVER : 0)) {
+		stay_half(&t, half, now);
 	}
 	return true;
 }

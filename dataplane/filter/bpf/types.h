@@ -4,11 +4,12 @@
 
 #include <linux/types.h>
 
-/* Sizes of the tables of one policy. Powers of two where an index is masked, so that
- * the verifier sees the bound without a branch. */
-#define VIP_CELLS_LOG2 13
+/* Sizes of the tables. Powers of two where an index is masked, so that the verifier sees
+ * the bound without a branch. */
+#define VIP_CELLS_LOG2 16
 #define VIP_CELLS (1 << VIP_CELLS_LOG2)
-#define VIPS 256 /* an index is a u8 and 0 means none: 255 virtual IPs */
+#define CLUSTERS 65 /* 0 means none: 64 clusters */
+#define VIPS 256 /* of one cluster; an index is a u8 and 0 means none: 255 virtual IPs */
 #define DIRECTORIES 512
 #define PAGES 2048
 #define SLOTS 64 /* 33 in use */
@@ -49,24 +50,50 @@ struct slot {
 	__u32 pad[4];
 };
 
-/* All that decides about a packet, complete for one epoch. */
+/* All that decides about a packet for one cluster, complete for one epoch. */
 struct policy {
-	__u64 seed; /* odd; no two virtual IPs share a cell under it */
 	__u64 epoch;
-	__u8 cells[VIP_CELLS]; /* index into vips */
-	struct vip vips[VIPS];
+	__u64 pad[7];
+	struct vip vips[VIPS]; /* a virtual IP keeps its index as long as it stays */
 	struct slot slots[SLOTS];
 	__u16 directories[DIRECTORIES][256]; /* port >> 8: index into pages */
 	__u8 pages[PAGES][256];		     /* port & 255: slot */
 };
 
-/* The agent writes it through a memory mapping, the programs only read it. */
-struct state {
-	__u32 active; /* generation in force */
+/* A MAC in memory order in the lower six octets. */
+typedef __u64 mac_t;
+
+/* What every layout has in the same place. */
+struct state_header {
 	__u32 layout;
+	__u32 ifindex; /* of the interface that the cluster is on, and its number there: the */
+	__u32 cluster; /* next agent reads them, the programs do not */
+	__u32 active;  /* generation in force */
+	mac_t cluster_mac;
 	__u64 lease; /* jiffies; 0 = revoked */
-	__u64 pad[6];
+	__u64 pad[4];
+};
+
+/* One cluster's part. The agent writes it through a memory mapping, the programs only read it. */
+struct state {
+	struct state_header header;
 	struct policy policies[GENERATIONS];
+};
+
+/* The virtual IPs of all clusters of an interface. */
+struct vip_table {
+	__u64 seed; /* odd; no two virtual IPs share a cell under it */
+	__u64 pad[7];
+	__u16 cells[VIP_CELLS]; /* number of the cluster << 8 | index into vips of its policy */
+};
+
+/* What is an interface's and no cluster's. Mapped into memory as struct state is. */
+struct interface_state {
+	__u32 active; /* generation of tables in force */
+	__u32 layout;
+	mac_t host_mac;
+	__u64 pad[6];
+	struct vip_table tables[GENERATIONS];
 };
 
 /* One TCP connection as its client sees it. No padding: it is a hash key. */
@@ -124,8 +151,6 @@ enum counter {
 	COUNTER_RESOLUTION_ANSWERED,
 	COUNTER_RESOLUTION_CONFLICT,
 	COUNTER_SENDER_REWRITTEN,
-	COUNTER_SOURCE_BLOCKED,
-	COUNTER_HEARTBEATS,
 	COUNTER_RST_HELD,
 	COUNTER_CLIENTS_FULL,
 	COUNTERS,
@@ -143,8 +168,14 @@ struct counters {
 	__u64 stage[COUNTERS];
 	__u64 admitted[QUEUES];
 	__u64 delivered[QUEUES];
-	__u64 heartbeat_seen; /* coarse CLOCK_MONOTONIC ns */
 	struct slot_counters slots[SLOTS];
+};
+
+/* What belongs to no cluster. */
+struct interface_counters {
+	__u64 heartbeats;
+	__u64 heartbeat_seen; /* coarse CLOCK_MONOTONIC ns */
+	__u64 source_blocked;
 };
 
 /* What wlbs_clock answers. */

@@ -71,14 +71,14 @@ static __always_inline bool accepts(struct policy *policy, const struct vip *vip
 }
 
 /* judge returns COUNTER_ADMITTED or the reason why not, and notes the slot. */
-static __always_inline enum counter judge(struct policy *policy, const struct vip *vip, struct packet *p)
+static __always_inline enum counter judge(const struct target *t, struct packet *p)
 {
 	p->slot = NO_SLOT;
 	if (p->kind == KIND_INVALID)
 		return COUNTER_INVALID;
-	if (!accepts(policy, vip, p))
+	if (!accepts(t->policy, t->vip, p))
 		return COUNTER_REJECTED;
-	return lease_runs() ? COUNTER_ADMITTED : COUNTER_LEASE_EXPIRED;
+	return lease_runs(t->state) ? COUNTER_ADMITTED : COUNTER_LEASE_EXPIRED;
 }
 
 #endif

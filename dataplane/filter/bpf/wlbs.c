@@ -41,22 +41,20 @@ SEC("xdp.frags")
 int wlbs_xdp(struct xdp_md *ctx)
 {
 	struct frame f = { ctx, (void *)(long)ctx->data, (void *)(long)ctx->data_end, true };
-	struct policy *policy;
 	struct packet p = {};
 	enum counter verdict;
-	struct vip *vip;
+	struct target t;
 
 	if (!parse_addresses(&f, &p)) {
 		if (is_heartbeat(&f))
 			count_heartbeat();
 		return XDP_PASS;
 	}
-	policy = policy_in_force();
-	vip = find_vip(policy, p.dst_hi, p.dst_lo);
-	if (!vip)
+	if (!find_vip(&t, p.dst_hi, p.dst_lo))
 		return XDP_PASS;
+	p.cluster = t.cluster;
 	parse(&f, &p);
-	verdict = judge(policy, vip, &p);
+	verdict = judge(&t, &p);
 	if (verdict != COUNTER_ADMITTED) {
 		count_dropped(verdict, &p, 1);
 		return XDP_DROP;
@@ -117,14 +115,13 @@ static __always_inline struct frame linear_frame(struct __sk_buff *skb)
 
 /* deliver hands an admitted frame to the stack. It was sent to the cluster MAC, so its
  * pkt_type is MULTICAST or OTHERHOST, of which tcp_v4_rcv takes none and says nothing. */
-static __always_inline int deliver(struct __sk_buff *skb, struct policy *policy, const struct vip *vip,
-				   const struct packet *p)
+static __always_inline int deliver(struct __sk_buff *skb, const struct target *t, const struct packet *p)
 {
 	if (p->kind == KIND_UDP)
-		note_client(find_slot(policy, vip, PROTOCOL_UDP, p->dst_port), p);
+		note_client(find_slot(t->policy, t->vip, PROTOCOL_UDP, p->dst_port), p);
 	else if (p->kind == KIND_TCP && track_client(p))
-		note_client(find_slot(policy, vip, PROTOCOL_TCP, p->dst_port), p);
-	count_delivered(rx_queue(skb), segments(skb));
+		note_client(find_slot(t->policy, t->vip, PROTOCOL_TCP, p->dst_port), p);
+	count_delivered(t->cluster, rx_queue(skb), segments(skb));
 	if (skb->pkt_type != 0 /* PACKET_HOST */)
 		bpf_skb_change_type(skb, 0);
 	return TCX_NEXT;
@@ -132,27 +129,23 @@ static __always_inline int deliver(struct __sk_buff *skb, struct policy *policy,
 
 static __always_inline int ingress_ip(struct __sk_buff *skb, const struct frame *f)
 {
-	struct policy *policy;
 	struct packet p = {};
 	enum counter verdict;
-	struct vip *vip;
+	struct target t;
 
-	if (!parse_addresses(f, &p))
+	if (!parse_addresses(f, &p) || !find_vip(&t, p.dst_hi, p.dst_lo))
 		return TCX_NEXT;
-	policy = policy_in_force();
-	vip = find_vip(policy, p.dst_hi, p.dst_lo);
-	if (!vip)
-		return TCX_NEXT;
+	p.cluster = t.cluster;
 	parse(f, &p);
 	if (filter_at_ingress) {
-		verdict = judge(policy, vip, &p);
+		verdict = judge(&t, &p);
 		if (verdict != COUNTER_ADMITTED) {
 			count_dropped(verdict, &p, segments(skb));
 			return TCX_DROP;
 		}
 		count_admitted(rx_queue(skb), &p, segments(skb));
 	}
-	return deliver(skb, policy, vip, &p);
+	return deliver(skb, &t, &p);
 }
 
 /* A neighbour that checks whether it still reaches the virtual IP asks it, not its group
@@ -161,22 +154,24 @@ static __always_inline int ingress_ip(struct __sk_buff *skb, const struct frame 
 static __always_inline void deliver_nd(struct __sk_buff *skb, const struct frame *f)
 {
 	struct ipv6hdr *ip = f->data + ETH_HLEN;
+	struct target t;
 
 	/* parse_nd has seen the whole header. To ask again confuses the verifier. */
-	if (!filter_at_ingress && is_vip_v6(policy_in_force(), (__u32 *)&ip->daddr))
-		count_delivered(rx_queue(skb), 1);
+	if (!filter_at_ingress && find_vip_v6(&t, (__u32 *)&ip->daddr))
+		count_delivered(t.cluster, rx_queue(skb), 1);
 }
 
 static __always_inline int ingress_ipv6(struct __sk_buff *skb, const struct frame *f)
 {
 	struct nd_message *nd = parse_nd(f);
+	struct target t;
 
-	if (!speaks_of_vip(nd))
+	if (!speaks_of_vip(nd, &t))
 		return ingress_ip(skb, f);
 	deliver_nd(skb, f);
 	if (nd->type == ND_SOLICIT)
-		return ingress_solicitation(skb, f, nd);
-	ingress_advertisement(f, nd);
+		return ingress_solicitation(skb, f, nd, &t);
+	ingress_advertisement(f, nd, &t);
 	return TCX_NEXT;
 }
 
@@ -208,17 +203,19 @@ int wlbs_ingress(struct __sk_buff *skb)
 static __always_inline bool egress_ip(struct __sk_buff *skb, const struct frame *f)
 {
 	struct packet p = {};
+	struct target t;
 
-	if (!parse_addresses(f, &p) || !find_vip(policy_in_force(), p.src_hi, p.src_lo))
+	if (!parse_addresses(f, &p) || !find_vip(&t, p.src_hi, p.src_lo))
 		return true;
-	count_n(COUNTER_ANSWERED, segments(skb));
+	p.cluster = t.cluster;
+	count_n(t.cluster, COUNTER_ANSWERED, segments(skb));
 	parse(f, &p);
 	if (p.kind != KIND_TCP)
 		return true;
 	if ((p.tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))
-		count(COUNTER_SYN_ACK);
+		count(t.cluster, COUNTER_SYN_ACK);
 	if (p.tcp_flags & TCP_RST)
-		count(COUNTER_RST);
+		count(t.cluster, COUNTER_RST);
 	return track_server(&p);
 }
 
@@ -235,7 +232,7 @@ int wlbs_egress(struct __sk_buff *skb)
 	if ((void *)(eth + 1) > f.end)
 		return TCX_NEXT;
 	if (is_cluster_mac(eth->h_source)) {
-		count(COUNTER_SOURCE_BLOCKED);
+		count_source_blocked();
 		return TCX_DROP;
 	}
 	switch (eth->h_proto) {
