@@ -248,11 +248,13 @@ func hostCases() []createCase {
 	}
 }
 
-func TestClusterValidationOnUpdate(t *testing.T) {
-	c := newClient(t)
-	for _, tc := range []struct {
-		name, before, after, wantError string
-	}{
+// updateCase is a change that is refused when wantError is set, and accepted otherwise.
+type updateCase struct {
+	name, before, after, wantError string
+}
+
+func updateCases() []updateCase {
+	return []updateCase{
 		{"mode set to the default", named("update-a", "virtualIPs: [192.0.2.10]"), named("update-a", "virtualIPs: [192.0.2.10]", "mode: Multicast"), ""},
 		{"mode changed", named("update-b", "virtualIPs: [192.0.2.10]"), named("update-b", "virtualIPs: [192.0.2.10]", "mode: Unicast"), "mode is immutable"},
 		{"mode removed", named("update-c", "virtualIPs: [192.0.2.10]", "mode: Unicast"), named("update-c", "virtualIPs: [192.0.2.10]"), "mode is immutable"},
@@ -272,7 +274,12 @@ func TestClusterValidationOnUpdate(t *testing.T) {
 		{"stopped host started", inState("update-p", "Stopped"), inState("update-p", "Started"), ""},
 		{"stopped host's entry removed", inState("update-q", "Stopped"), named("update-q", "virtualIPs: [192.0.2.10]"), ""},
 		{"host suspended", inState("update-r", "Drained"), inState("update-r", "Suspended"), ""},
-	} {
+	}
+}
+
+func TestClusterValidationOnUpdate(t *testing.T) {
+	c := newClient(t)
+	for _, tc := range updateCases() {
 		t.Run(tc.name, func(t *testing.T) {
 			before := parse(t, tc.before)
 			if err := c.Create(t.Context(), before); err != nil {
@@ -284,15 +291,20 @@ func TestClusterValidationOnUpdate(t *testing.T) {
 			if deleteErr := c.Delete(t.Context(), before); deleteErr != nil {
 				t.Error(deleteErr)
 			}
-			switch {
-			case tc.wantError == "" && err != nil:
-				t.Errorf("valid change refused: %v", err)
-			case tc.wantError != "" && err == nil:
-				t.Errorf("invalid change accepted, want an error with %q", tc.wantError)
-			case tc.wantError != "" && !strings.Contains(err.Error(), tc.wantError):
-				t.Errorf("error %q does not say %q", err, tc.wantError)
-			}
+			checkChange(t, tc, err)
 		})
+	}
+}
+
+func checkChange(t *testing.T, tc updateCase, err error) {
+	t.Helper()
+	switch {
+	case tc.wantError == "" && err != nil:
+		t.Errorf("valid change refused: %v", err)
+	case tc.wantError != "" && err == nil:
+		t.Errorf("invalid change accepted, want an error with %q", tc.wantError)
+	case tc.wantError != "" && !strings.Contains(err.Error(), tc.wantError):
+		t.Errorf("error %q does not say %q", err, tc.wantError)
 	}
 }
 
