@@ -26,7 +26,8 @@ func big(tb testing.TB) *simulation {
 	return s
 }
 
-// commitTime is how long after the first of the others noticed it, that a host is gone, all have converged again.
+// commitTime is how long after the first of the others noticed it, that a host is gone, all have
+// converged again.
 func commitTime(tb testing.TB, s *simulation, gone *simHost) time.Duration {
 	tb.Helper()
 	epoch := s.hosts[(gone.index+1)%len(s.hosts)].view.Epoch
@@ -52,8 +53,8 @@ func commitTime(tb testing.TB, s *simulation, gone *simHost) time.Duration {
 	}
 }
 
-// TestCommitTimeOf32 holds the budget of 100 ms from detection to commit for 32 hosts. The time is simulated: delays of the
-// network and the spread of the hosts' heartbeats, not the computing.
+// TestCommitTimeOf32 holds the budget of 100 ms from detection to commit for 32 hosts. The time is
+// simulated: delays of the network and the spread of the hosts' heartbeats, not the computing.
 func TestCommitTimeOf32(t *testing.T) {
 	for _, id := range []int{1, 32} {
 		s := big(t)
@@ -79,8 +80,8 @@ func BenchmarkConverge32(b *testing.B) {
 	b.ReportMetric(float64(frames)/float64(b.N), "heartbeats/op")
 }
 
-// BenchmarkHeartbeat32 is what the agent computes for one heartbeat of 31 peers at rest: decoding and Step. At 5 Hz there are 155
-// a second, so the budget of 2 % of a core is 129 µs for each.
+// BenchmarkHeartbeat32 is what the agent computes for one heartbeat of 31 peers at rest: decoding
+// and Step. At 5 Hz there are 155 a second, so the budget of 2 % of a core is 129 µs for each.
 func BenchmarkHeartbeat32(b *testing.B) {
 	s := big(b)
 	h := s.hosts[31]

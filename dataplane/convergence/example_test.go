@@ -12,7 +12,8 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/placement"
 )
 
-// Two hosts start at once on a network without loss. Time is an argument, so a second of it takes no time.
+// Two hosts start at once on a network without loss. Time is an argument, so a second of it takes
+// no time.
 func Example() {
 	policy := convergence.Policy{Generation: 1, Digest: 4711, RuleCount: 1}
 	for slot := range policy.Slots {

@@ -4,6 +4,7 @@ package convergence
 
 import (
 	"flag"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -16,18 +17,18 @@ var (
 	historiesFlag = flag.Uint64("convergence.histories", 10_000, "number of random histories")
 )
 
-// history makes a random history from its seed: a cluster that starts, a few seconds of disturbance, then rest.
+// history makes a random history from its seed: a cluster that starts, a few seconds of
+// disturbance, then rest.
 func history(seed uint64, broken rule) *simulation {
-	s := newSimulation(seed, 0)
-	n := 2 + s.rng.IntN(4)
-	switch r := s.rng.IntN(1000); {
+	rng := rand.New(rand.NewPCG(seed, 0x5EED))
+	n := 2 + rng.IntN(4)
+	switch r := rng.IntN(1000); {
 	case r < 2:
-		n = 24 + s.rng.IntN(9)
+		n = 24 + rng.IntN(9)
 	case r < 40:
-		n = 6 + s.rng.IntN(7)
+		n = 6 + rng.IntN(7)
 	}
-	rng := s.rng
-	s = newSimulation(seed, n)
+	s := newSimulation(seed, n)
 	s.rng, s.broken = rng, broken
 	s.tolerance = 3 + s.rng.IntN(3)
 	if s.rng.IntN(2) == 0 {
@@ -44,46 +45,31 @@ func history(seed uint64, broken rule) *simulation {
 	}
 	for _, h := range s.hosts {
 		h.rate = 1 + (s.rng.Float64()-0.5)/100
+		h.sweepAt = time.Duration(s.rng.Int64N(int64(time.Second)))
+		s.sweeps(h, h.sweepAt)
+	}
+	s.setup = s.clusterLine()
+	for _, h := range s.hosts {
 		if s.rng.IntN(3) == 0 {
 			s.setOwnPart(h)
 		}
 		s.at(time.Duration(s.rng.Int64N(int64(time.Second))), func() { s.start(h) })
-		s.sweeps(h, time.Duration(s.rng.Int64N(int64(time.Second))))
 	}
 	return s
 }
 
-// sweeps has a host look for its connections every second.
-func (s *simulation) sweeps(h *simHost, at time.Duration) {
-	s.at(at, func() {
-		s.sweep(h)
-		s.sweeps(h, s.now+time.Second)
-	})
-}
-
 // setOwnPart gives a host other weights and states.
 func (s *simulation) setOwnPart(h *simHost) {
+	p := h.policy
 	for _, slot := range []int{0, 2} {
-		h.policy.Slots[slot].Weight = uint32(s.rng.IntN(5) * 25)
-		h.policy.Slots[slot].State = heartbeat.Enabled
+		p.Slots[slot].Weight = uint32(s.rng.IntN(5) * 25)
+		p.Slots[slot].State = heartbeat.Enabled
 		if s.rng.IntN(5) == 0 {
-			h.policy.Slots[slot].State = heartbeat.Drained
+			p.Slots[slot].State = heartbeat.Drained
 		}
 	}
-	h.policy.Slots[1].Priority = uint8(s.rng.IntN(8)) // at times that of another
-}
-
-// setVersion gives a host another policy and keeps its own part.
-func (s *simulation) setVersion(h *simHost, version int) {
-	p := testPolicy(version)
-	for i := range p.Slots {
-		p.Slots[i].Weight, p.Slots[i].Priority, p.Slots[i].State = h.policy.Slots[i].Weight, h.policy.Slots[i].Priority, h.policy.Slots[i].State
-	}
-	if version%2 == 0 && h.policy.Slots[2].Weight == 0 {
-		p.Slots[2].Weight = 50
-	}
-	h.policy = p
-	s.step(h, Offer{Policy: p})
+	p.Slots[1].Priority = uint8(s.rng.IntN(8)) // at times that of another
+	s.offer(h, p)
 }
 
 // any returns a random host.
@@ -132,33 +118,31 @@ func (s *simulation) disturb() {
 		}
 	case 11:
 		s.setOwnPart(h)
-		s.step(h, Offer{Policy: h.policy})
 	case 12: // stop and start again
-		h.admin = Stopped
-		s.step(h, AdminStateChanged{State: Stopped})
-		s.at(s.now+s.upTo(4*timeout), func() { h.admin = Started; s.step(h, AdminStateChanged{State: Started}) })
+		s.setAdmin(h, Stopped)
+		s.at(s.now+s.upTo(4*timeout), func() { s.setAdmin(h, Started) })
 	case 13:
-		h.admin = []AdminState{Started, Drained}[s.rng.IntN(2)]
-		s.step(h, AdminStateChanged{State: h.admin})
+		s.setAdmin(h, []AdminState{Started, Drained}[s.rng.IntN(2)])
 	case 14:
 		loss := s.loss
-		s.loss = s.rng.Float64() * 0.7
-		s.at(s.now+s.upTo(3*timeout), func() { s.loss = loss })
+		s.setLoss(s.rng.Float64() * 0.7)
+		s.at(s.now+s.upTo(3*timeout), func() { s.setLoss(loss) })
 	case 16, 17:
 		s.restart(h, s.upTo(4*timeout), s.upTo(3*timeout))
 	case 18:
-		h.deadTX = true
-		s.at(s.now+s.upTo(3*timeout), func() { h.deadTX = false })
+		s.setTransmit(h, false)
+		s.at(s.now+s.upTo(3*timeout), func() { s.setTransmit(h, true) })
 	case 19: // other timing reaches the hosts one after the other
 		t := Timing{Period: s.period/2 + s.upTo(s.period), Tolerance: 3 + s.rng.IntN(3)}
 		for _, o := range s.hosts {
 			s.at(s.now+s.upTo(timeout), func() { s.setTiming(o, t) })
-			s.at(s.now+2*timeout+s.upTo(timeout), func() { s.setTiming(o, Timing{Period: s.period, Tolerance: s.tolerance}) })
+			back := s.now + 2*timeout + s.upTo(timeout)
+			s.at(back, func() { s.setTiming(o, Timing{Period: s.period, Tolerance: s.tolerance}) })
 		}
 	case 20:
 		s.unplug(h, s.upTo(4*timeout))
 	case 15: // leave for good, then the agent starts anew
-		s.step(h, Leave{})
+		s.leave(h)
 		s.at(s.now+3*timeout, func() { s.stop(h, false); s.start(h) })
 	}
 }
@@ -181,10 +165,15 @@ func (s *simulation) storm() {
 	}
 }
 
-func (s *simulation) cutFor(from, to *simHost, d time.Duration) {
-	s.log("cut %d -> %d for %v", from.id, to.id, d)
-	s.cut[from.index][to.index]++
-	s.at(s.now+d, func() { s.cut[from.index][to.index]-- })
+// unplug takes a host's carrier away. Its agent notices a little later.
+func (s *simulation) unplug(h *simHost, d time.Duration) {
+	for _, o := range s.hosts {
+		s.cutFor(h, o, d)
+		s.cutFor(o, h, d)
+	}
+	down := s.upTo(s.period)
+	s.at(s.now+down, func() { h.unplugs++; s.setCarrier(h, false) })
+	s.at(s.now+max(d, down)+s.upTo(s.period), func() { h.unplugs--; s.setCarrier(h, h.unplugs == 0) })
 }
 
 // partition splits the hosts in two, in both directions or, at times, in one.
@@ -210,7 +199,8 @@ func (s *simulation) partition(d time.Duration) {
 	}
 }
 
-// settleTime is how long a cluster may need, once everything stands still and is connected, for whatever was before.
+// settleTime is how long a cluster may need, once everything stands still and is connected, for
+// whatever was before.
 func (s *simulation) settleTime() time.Duration { return 10 * s.period * time.Duration(s.tolerance) }
 
 // play runs the history to its end and reports the first violation.
@@ -238,8 +228,7 @@ func (s *simulation) rest() {
 		return
 	}
 	s.log("rest")
-	s.loss, s.dup = 0, 0
-	s.maxDelay = min(s.maxDelay, 2*time.Millisecond)
+	s.calm()
 	version := s.hosts[0].policy.Generation
 	for _, h := range s.hosts {
 		s.start(h)
@@ -261,7 +250,7 @@ func TestRandomHistories(t *testing.T) {
 			s.trace = t.Output()
 		}
 		if err := s.play(); err != nil {
-			t.Fatalf("seed %d: %v", *seedFlag, err)
+			t.Fatalf("seed %d: %v\n%s", *seedFlag, err, s.scenario())
 		}
 		return
 	}
@@ -273,7 +262,9 @@ func TestRandomHistories(t *testing.T) {
 	for seed := *firstFlag; seed < *firstFlag+n; seed++ {
 		s := history(seed, noRule)
 		if err := s.play(); err != nil {
-			t.Errorf("seed %d (%d hosts): %v; replay with -run TestRandomHistories -convergence.seed %d -v", seed, len(s.hosts), err, seed)
+			t.Errorf("seed %d (%d hosts): %v; replay with -run TestRandomHistories -convergence.seed %d -v",
+				seed, len(s.hosts), err, seed)
+			t.Logf("as a scenario:\n%s", s.scenario())
 			if failed++; failed >= 10 {
 				t.Fatalf("gave up after %d histories", seed-*firstFlag+1)
 			}

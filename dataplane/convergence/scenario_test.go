@@ -3,653 +3,700 @@
 package convergence
 
 import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cockroachdb/datadriven"
 
 	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat"
 )
 
-// cluster starts hosts 1..n and runs until they have converged.
-func cluster(t *testing.T, n int) *simulation {
-	t.Helper()
-	s := newSimulation(uint64(n), n)
-	if testing.Verbose() {
-		s.trace = t.Output()
-	}
-	for _, h := range s.hosts {
-		h.policy.Slots[1].Priority = h.id
-		s.start(h)
-	}
-	s.settle(t)
-	return s
+// TestScenarios plays the scenarios of testdata, with the checks of the random histories in every step.
+// docs/convergence.md lists the commands; -rewrite writes down what the hosts say now.
+func TestScenarios(t *testing.T) {
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		var sc scenario
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			t.Helper()
+			out, err := sc.do(d)
+			if err != nil {
+				d.Fatalf(t, "%v\n%s", err, out)
+			}
+			return out
+		})
+	})
 }
 
-// settle runs for some timeouts and checks that all are converged.
-func (s *simulation) settle(t *testing.T) {
-	t.Helper()
-	s.run(s.now + 4*s.period*time.Duration(s.tolerance))
-	s.checkSettled()
-	s.noFailure(t)
-}
-
-func (s *simulation) noFailure(t *testing.T) {
-	t.Helper()
-	if s.failure != nil {
-		t.Fatal(s.failure)
+// TestHistoryAsScenario: a history that is written down as a scenario plays as it did.
+func TestHistoryAsScenario(t *testing.T) {
+	for seed := uint64(1); seed <= 50; seed++ {
+		h := history(seed, noRule)
+		if err := h.play(); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		h.replay(t)
 	}
 }
 
-// timeout is how long a host may be silent.
-func (s *simulation) timeout() time.Duration { return s.period * time.Duration(s.tolerance) }
+// replay plays what was done to a simulation once more, as a scenario, and expects the same outcome.
+func (s *simulation) replay(t *testing.T) {
+	t.Helper()
+	sc := scenario{broken: s.broken}
+	datadriven.RunTestFromString(t, s.scenario(), func(t *testing.T, d *datadriven.TestData) string {
+		t.Helper()
+		if _, err := sc.do(d); err != nil && sc.s.failure == nil {
+			d.Fatalf(t, "%v", err)
+		}
+		return d.Expected
+	})
+	got := sc.s
+	same := got.outcome == s.outcome && got.frames == s.frames
+	if !same || fmt.Sprint(got.failure) != fmt.Sprint(s.failure) {
+		t.Errorf("seed %d: %v after %d heartbeats; as a scenario %v after %d:\n%s",
+			s.seed, s.failure, s.frames, got.failure, got.frames, s.scenario())
+	}
+}
 
-// disconnect cuts what a host sends, what it receives, or both.
-func (s *simulation) disconnect(h *simHost, sends, receives bool) {
-	for _, o := range s.hosts {
-		if o != h {
-			s.cut[h.index][o.index], s.cut[o.index][h.index] = boolToInt(sends), boolToInt(receives)
+// scenario plays one file.
+type scenario struct {
+	s      *simulation
+	broken rule // the rule that all hosts break
+	out    strings.Builder
+	// counted is how many heartbeats hosts had sent when the command heartbeats was last given.
+	counted map[*simHost]uint64
+	// since is when the current command began; unowned and shared are for how long since then some
+	// bucket had no owner, or two.
+	since, unowned, shared time.Duration
+}
+
+// do carries out one command and returns what there is to say.
+func (sc *scenario) do(d *datadriven.TestData) (string, error) {
+	sc.out.Reset()
+	if d.Cmd == "cluster" {
+		s, err := newCluster(d.CmdArgs)
+		if err != nil {
+			return "", err
+		}
+		if d.HasArg("converged") {
+			s.startAll()
+		}
+		sc.adopt(s)
+		return "", s.failure
+	}
+	if sc.s == nil {
+		return "", errors.New("the first command is cluster")
+	}
+	sc.since, sc.unowned, sc.shared = sc.s.now, 0, 0
+	args, err := sc.parse(d.CmdArgs)
+	if err == nil {
+		err = sc.command(d.Cmd, args)
+	}
+	sc.ownership()
+	return sc.out.String(), cmp.Or(err, sc.s.failure)
+}
+
+// adopt takes over a new cluster.
+func (sc *scenario) adopt(s *simulation) {
+	sc.s, s.broken, sc.counted = s, sc.broken, map[*simHost]uint64{}
+	s.elapsed = sc.measure
+	s.observe = func(h *simHost, out *Output) {
+		for _, tr := range out.Transitions {
+			fmt.Fprintf(&sc.out, "+%v %s: %s: %s\n",
+				(s.now - sc.since).Round(time.Microsecond), s.name(h), tr.Kind, tr.Message)
 		}
 	}
 }
 
-// untilEpoch runs until all given hosts are at another epoch than before, and returns how long that took.
-func (s *simulation) untilEpoch(t *testing.T, before uint32, limit time.Duration, hosts ...*simHost) time.Duration {
-	t.Helper()
-	start := s.now
-	for s.now < start+limit {
+// name tells hosts with one ID apart.
+func (s *simulation) name(h *simHost) string {
+	if int(h.id) == h.node() {
+		return fmt.Sprintf("host %d", h.id)
+	}
+	return fmt.Sprintf("node %d (host %d)", h.node(), h.id)
+}
+
+// scenarioArgs are the arguments of a command.
+type scenarioArgs struct {
+	hosts  []*simHost // all if none was named
+	words  []string   // what is no host, and has no value
+	links  [][2]*simHost
+	values map[string]string
+}
+
+// parse sorts out the arguments: hosts, links (1->2, 1,2<->3), words and values (for=2s).
+func (sc *scenario) parse(cmdArgs []datadriven.CmdArg) (*scenarioArgs, error) {
+	a := &scenarioArgs{values: map[string]string{}}
+	for _, arg := range cmdArgs {
+		switch {
+		case len(arg.Vals) > 0:
+			a.values[arg.Key] = strings.Join(arg.Vals, ",")
+		case strings.Contains(arg.Key, "->"):
+			if err := sc.link(a, arg.Key); err != nil {
+				return nil, err
+			}
+		case arg.Key[0] >= '0' && arg.Key[0] <= '9' && !strings.HasSuffix(arg.Key, "s"):
+			hosts, err := sc.hosts(arg.Key)
+			if err != nil {
+				return nil, err
+			}
+			a.hosts = append(a.hosts, hosts...)
+		default:
+			a.words = append(a.words, arg.Key)
+		}
+	}
+	if len(a.hosts) == 0 {
+		a.hosts = sc.s.hosts
+	}
+	return a, nil
+}
+
+// hosts returns the hosts in a list of node numbers; * is all.
+func (sc *scenario) hosts(list string) ([]*simHost, error) {
+	if list == "*" {
+		return sc.s.hosts, nil
+	}
+	var out []*simHost
+	for n := range strings.SplitSeq(list, ",") {
+		i, err := strconv.Atoi(n)
+		if err != nil || i < 1 || i > len(sc.s.hosts) {
+			return nil, fmt.Errorf("no host %q", n)
+		}
+		out = append(out, sc.s.hosts[i-1])
+	}
+	return out, nil
+}
+
+// link adds the links between two lists of hosts, in one direction or both.
+func (sc *scenario) link(a *scenarioArgs, text string) error {
+	left, right, _ := strings.Cut(text, "->")
+	left, both := strings.CutSuffix(left, "<")
+	from, err := sc.hosts(left)
+	if err != nil {
+		return err
+	}
+	to, err := sc.hosts(right)
+	if err != nil {
+		return err
+	}
+	for _, f := range from {
+		for _, o := range to {
+			if f == o {
+				continue
+			}
+			a.links = append(a.links, [2]*simHost{f, o})
+			if both {
+				a.links = append(a.links, [2]*simHost{o, f})
+			}
+		}
+	}
+	return nil
+}
+
+func (a *scenarioArgs) word(i int) string {
+	if i >= len(a.words) {
+		return ""
+	}
+	return a.words[i]
+}
+
+// duration returns the value of a name, 0 if there is none.
+func (a *scenarioArgs) duration(name string) (time.Duration, error) {
+	v, ok := a.values[name]
+	if !ok {
+		return 0, nil
+	}
+	return time.ParseDuration(v)
+}
+
+// number sets out to the value of a name, if there is one.
+func (a *scenarioArgs) number(name string, set func(int)) error {
+	v, ok := a.values[name]
+	if !ok {
+		return nil
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	set(n)
+	return nil
+}
+
+// command carries out a command other than cluster.
+func (sc *scenario) command(cmd string, a *scenarioArgs) error {
+	s := sc.s
+	switch cmd {
+	case "run":
+		d, err := time.ParseDuration(a.word(0))
+		s.run(s.now + d)
+		return err
+	case "until":
+		return sc.until(a)
+	case "show":
+		sc.show(a.hosts)
+	case "buckets":
+		sc.buckets(a.hosts)
+	case "heartbeats":
+		sc.heartbeats(a.hosts)
+	case "settled":
+		s.checkSettled()
+	case "cut":
+		return sc.cut(a)
+	case "heal":
+		for i := range s.cut {
+			clear(s.cut[i])
+		}
+	case "network":
+		return s.setNetwork(a.values)
+	default:
+		for _, h := range a.hosts {
+			if err := sc.act(cmd, h, a); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// act does to one host what a command says.
+func (sc *scenario) act(cmd string, h *simHost, a *scenarioArgs) error {
+	s := sc.s
+	d, err := a.duration("for")
+	if err != nil {
+		return err
+	}
+	switch cmd {
+	case "start":
+		s.start(h)
+	case "stop":
+		s.setAdmin(h, Stopped)
+	case "drain":
+		s.setAdmin(h, Drained)
+	case "suspend":
+		s.setAdmin(h, Suspended)
+	case "admin":
+		for state, name := range adminNames {
+			if name == a.word(0) {
+				s.setAdmin(h, state)
+				return nil
+			}
+		}
+		return fmt.Errorf("no administrative state %q", a.word(0))
+	case "leave":
+		s.leave(h)
+	case "crash":
+		s.stop(h, true)
+	case "kill":
+		s.stop(h, false)
+	case "freeze":
+		s.freeze(h, d)
+	case "hold":
+		s.hold(h, d)
+	case "save":
+		s.save(h)
+	case "restore":
+		s.restore(h)
+	case "restart":
+		hold, err := a.duration("hold")
+		down, err2 := a.duration("down")
+		s.restart(h, hold, down)
+		return cmp.Or(err, err2)
+	case "carrier":
+		s.setCarrier(h, a.word(0) == "up")
+	case "transmit":
+		s.setTransmit(h, a.word(0) == "works")
+	case "timing":
+		t := Timing{Tolerance: s.tolerance}
+		if t.Period, err = a.duration("period"); err != nil {
+			return err
+		}
+		err = a.number("tolerance", func(n int) { t.Tolerance = n })
+		s.setTiming(h, t)
+		return err
+	case "offer":
+		return sc.offer(h, a)
+	case "traffic":
+		t := Traffic{Evict: a.word(0) == "evict"}
+		err := a.number("stall", func(n int) { t.StallReason = uint8(n) })
+		s.step(h, t)
+		return err
+	case "connections":
+		return sc.connections(h, a)
+	default:
+		return fmt.Errorf("no command %q", cmd)
+	}
+	return nil
+}
+
+// cut cuts links, for good or for a while.
+func (sc *scenario) cut(a *scenarioArgs) error {
+	d, err := a.duration("for")
+	for _, l := range a.links {
+		if d > 0 {
+			sc.s.cutFor(l[0], l[1], d)
+		} else {
+			sc.s.cut[l[0].index][l[1].index] = 1
+		}
+	}
+	return err
+}
+
+// offer changes what is given of a host's policy.
+func (sc *scenario) offer(h *simHost, a *scenarioArgs) error {
+	p := h.policy
+	err := a.number("version", func(n int) {
+		p = testPolicy(n)
+		for i := range p.Slots {
+			own := &h.policy.Slots[i]
+			p.Slots[i].Priority, p.Slots[i].State = own.Priority, own.State
+			if own.Mode != 0 {
+				p.Slots[i].Weight = own.Weight
+			}
+		}
+	})
+	for slot, suffix := range map[int]string{0: "", 2: "2"} {
+		own := &p.Slots[slot]
+		err = cmp.Or(err, a.number("weight"+suffix, func(n int) { own.Weight = uint32(n) }))
+		for state, name := range ruleNames {
+			if a.values["state"+suffix] == name {
+				own.State = state
+			}
+		}
+	}
+	err = cmp.Or(err, a.number("priority", func(n int) { p.Slots[1].Priority = uint8(n) }))
+	sc.s.offer(h, p)
+	return err
+}
+
+// connections has a host find connections in one bucket only, beside those of this moment.
+func (sc *scenario) connections(h *simHost, a *scenarioArgs) error {
+	var idle bucket.Table
+	err := a.number("bucket", func(n int) {
+		for i := range idle {
+			idle[i] = bucket.All.Minus(bucket.Map(0).With(n))
+			h.conns[i] = h.filter.Accept[i].With(n)
+		}
+	})
+	sc.s.step(h, Idle{Table: idle})
+	return err
+}
+
+// until runs until all given hosts have converged by another round than they had when the command
+// began.
+func (sc *scenario) until(a *scenarioArgs) error {
+	s := sc.s
+	limit, err := a.duration("within")
+	if err != nil || a.word(0) != "converged" || limit == 0 {
+		return fmt.Errorf("usage: until converged [hosts] within=2s (%w)", err)
+	}
+	before := map[*simHost]uint32{}
+	for _, h := range a.hosts {
+		if h.view != nil {
+			before[h] = h.view.Epoch
+		}
+	}
+	done := func(h *simHost) bool {
+		return h.view != nil && h.view.Epoch != before[h] && h.view.State == StateConverged
+	}
+	for slices.ContainsFunc(a.hosts, func(h *simHost) bool { return !done(h) }) {
+		if s.now > sc.since+limit {
+			return fmt.Errorf("not converged within %v:\n%s", limit, sc.out.String())
+		}
 		s.run(s.now + 20*time.Microsecond)
-		done := true
-		for _, h := range hosts {
-			done = done && h.view.Epoch != before && h.view.State == StateConverged
-		}
-		if done {
-			s.noFailure(t)
-			return s.now - start
-		}
 	}
-	for _, h := range hosts {
-		t.Errorf("host %d is %v at epoch %d", h.id, h.view.State, h.view.Epoch)
-	}
-	t.FailNow()
-	return 0
+	return nil
 }
 
-func (s *simulation) own(slot int) []bucket.Map {
-	var out []bucket.Map
+// setNetwork changes how the network treats heartbeats.
+func (s *simulation) setNetwork(values map[string]string) error {
+	for name, v := range values {
+		var err error
+		switch name {
+		case "loss":
+			s.loss, err = strconv.ParseFloat(v, 64)
+		case "dup":
+			s.dup, err = strconv.ParseFloat(v, 64)
+		case "delay":
+			s.maxDelay, err = time.ParseDuration(v)
+		default:
+			err = fmt.Errorf("no setting %q", name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measure adds up for how long buckets have no owner, or two, in a stretch of time in which only
+// leases end.
+func (sc *scenario) measure(from, to time.Duration) {
+	s := sc.s
+	times := []time.Duration{from, to}
 	for _, h := range s.hosts {
-		out = append(out, h.filter.Accept[slot])
+		if end := h.global(h.filter.LeaseUntil) - 1; h.hasFilter && h.filter.LeaseUntil != 0 && end > from && end < to {
+			times = append(times, end)
+		}
 	}
-	return out
+	slices.Sort(times)
+	for i := range times[1:] {
+		s.now = times[i]
+		unowned, shared := s.ownership()
+		if unowned {
+			sc.unowned += times[i+1] - times[i]
+		}
+		if shared {
+			sc.shared += times[i+1] - times[i]
+		}
+	}
+	s.now = from
 }
 
-// Q228942: a starting host always lists itself, and converges as default host when it is alone.
-func TestQ228942LoneHostListsItself(t *testing.T) {
-	s := newSimulation(1, 1)
-	h := s.hosts[0]
-	s.start(h)
-	if h.view.State != StateConverging || h.view.Members != heartbeat.SetOf(1) {
-		t.Errorf("at start: %v with %s", h.view.State, list(h.view.Members))
-	}
-	s.run(s.timeout() - s.period/2)
-	if h.view.State != StateConverging || h.filter.LeaseUntil != 0 {
-		t.Errorf("before it listened for a timeout: %v, lease %v", h.view.State, h.filter.LeaseUntil)
-	}
-	s.run(s.timeout() + s.period)
-	if h.view.State != StateConverged || h.view.Default != 1 || h.filter.Accept[0] != bucket.All {
-		t.Errorf("alone: %v, default host %d, accepts %v", h.view.State, h.view.Default, h.filter.Accept[0])
-	}
-	s.noFailure(t)
-}
-
-// Hosts that find each other do not wait for a timeout.
-func TestStartTogether(t *testing.T) {
-	s := newSimulation(3, 3)
-	for _, h := range s.hosts {
-		s.start(h)
-	}
-	s.run(2 * s.period)
-	s.checkSettled()
-	s.noFailure(t)
-}
-
-// S3: a join moves only what the joiner is due, and takes round trips.
-func TestJoin(t *testing.T) {
-	s := cluster(t, 4)
-	last := s.hosts[3]
-	s.stop(last, true)
-	s.settleBut(t, last)
-	before := s.own(0)
-	s.start(last)
-	if d := s.untilEpoch(t, s.hosts[0].view.Epoch, s.timeout(), s.hosts...); d > 20*time.Millisecond {
-		t.Errorf("took %v", d)
-	}
-	for i, b := range s.own(0)[:3] {
-		if b.Minus(before[i]) != 0 || b.Len() != 15 {
-			t.Errorf("host %d has %v after %v", i+1, b, before[i])
-		}
-	}
-	if c := s.hosts[0].view.Cause; c != CauseNewMember {
-		t.Errorf("cause %v", c)
-	}
-}
-
-// A joiner with the lowest ID leads at once, but it hears all members before it proposes: none has to make way for it.
-func TestJoinAsLeader(t *testing.T) {
-	for seed := range uint64(100) {
-		s := newSimulation(seed, 4)
-		s.maxDelay = 20 * time.Millisecond
-		for _, h := range s.hosts[1:] {
-			s.start(h)
-		}
-		s.run(2 * s.timeout())
-		var trace strings.Builder
-		s.trace = &trace
-		s.start(s.hosts[0])
-		s.settle(t)
-		if strings.Contains(trace.String(), string(TransitionExcluded)) {
-			t.Fatalf("seed %d: a member was excluded:\n%s", seed, trace.String())
-		}
-	}
-}
-
-// settleBut waits until a host is lost and the others have converged without it.
-func (s *simulation) settleBut(t *testing.T, gone *simHost) {
-	t.Helper()
-	s.run(s.now + 2*s.timeout())
-	for _, h := range s.hosts {
-		if h != gone && (h.view.State != StateConverged || h.view.Committed.Has(gone.id)) {
-			t.Fatalf("host %d is %v with %s", h.id, h.view.State, list(h.view.Committed))
-		}
-	}
-	s.noFailure(t)
-}
-
-// A crash is noticed after the timeout, and what follows takes round trips; only the lost host's buckets move.
-func TestCrash(t *testing.T) {
-	for _, id := range []int{1, 3} { // the leader and another
-		s := cluster(t, 4)
-		gone := s.hosts[id-1]
-		before := s.own(0)
-		s.stop(gone, true)
-		var rest []*simHost
-		for _, h := range s.hosts {
-			if h != gone {
-				rest = append(rest, h)
-			}
-		}
-		if d := s.untilEpoch(t, rest[0].view.Epoch, 2*s.timeout(), rest...); d > s.timeout()+20*time.Millisecond {
-			t.Errorf("took %v", d)
-		}
-		for _, h := range rest {
-			if lost := before[h.index].Minus(h.filter.Accept[0]); lost != 0 || h.filter.Accept[0].Len() != 20 {
-				t.Errorf("host %d lost %v, has %v", h.id, lost, h.filter.Accept[0])
-			}
-			if h.view.Cause != CauseMemberLost || h.view.Default != rest[0].id {
-				t.Errorf("host %d: cause %v, default host %d", h.id, h.view.Cause, h.view.Default)
-			}
-		}
-	}
-}
-
-// A graceful leave is over in round trips, and the leaver serves until the others are about to take over.
-func TestLeave(t *testing.T) {
-	for _, events := range [][]Event{{Leave{}}, {AdminStateChanged{State: Stopped}}, {AdminStateChanged{State: Suspended}}} {
-		s := cluster(t, 3)
-		h := s.hosts[1]
-		s.step(h, events...)
-		if h.left || h.filter.Accept[0] == 0 {
-			t.Errorf("%T: serves no longer before others know", events[0])
-		}
-		d := s.untilEpoch(t, s.hosts[0].view.Epoch, s.timeout(), s.hosts[0], s.hosts[2])
-		s.run(s.now + 5*time.Millisecond)
-		if d > 20*time.Millisecond || !h.left || h.filter.LeaseUntil != 0 {
-			t.Errorf("%T: took %v, left %v, lease %v", events[0], d, h.left, h.filter.LeaseUntil)
-		}
-		if c := s.hosts[0].view.Cause; c != CauseMemberLeft {
-			t.Errorf("%T: cause %v", events[0], c)
-		}
-		s.run(s.now + 3*s.timeout())
-		frames := s.frames
-		s.run(s.now + 10*s.period)
-		if sent := s.frames - frames; sent > 22 {
-			t.Errorf("%T: a stopped host sends on, %d heartbeats in ten periods", events[0], sent)
-		}
-		s.noFailure(t)
-	}
-}
-
-// The last host has nobody to hand over to.
-func TestLeaveAlone(t *testing.T) {
-	s := cluster(t, 1)
-	s.step(s.hosts[0], Leave{})
-	if !s.hosts[0].left || s.hosts[0].filter.LeaseUntil != 0 {
-		t.Errorf("left %v, lease %v", s.hosts[0].left, s.hosts[0].filter.LeaseUntil)
-	}
-}
-
-// Q247712: the state printed is the one acted on, after every pair of changes.
-func TestQ247712DesiredStates(t *testing.T) {
-	states := map[AdminState]State{Stopped: StateStopped, Started: StateConverged, Drained: StateDraining, Suspended: StateSuspended}
-	for first := range states {
-		for second, want := range states {
-			s := cluster(t, 2)
-			h := s.hosts[1]
-			for _, d := range []AdminState{first, second} {
-				h.admin = d
-				s.step(h, AdminStateChanged{State: d})
-				s.run(s.now + 3*s.timeout())
-			}
-			takes := h.filter.LeaseUntil != 0 && h.filter.Accept[0] != 0
-			if h.view.State != want || takes != (second == Started) {
-				t.Errorf("%v, then %v: %v, takes connections %v", states[first], want, h.view.State, takes)
-			}
-			s.checkSettled()
-			s.noFailure(t)
-		}
-	}
-}
-
-// A host that nobody hears gives everything up as soon as its peers say so, and the peers take over.
-func TestMuteHost(t *testing.T) {
-	for _, n := range []int{2, 4} {
-		s := cluster(t, n)
-		mute := s.hosts[0]
-		s.disconnect(mute, true, false)
-		s.run(s.now + s.timeout() + s.period)
-		if mute.view.State != StateExcluded || mute.filter.LeaseUntil != 0 || mute.view.Members != heartbeat.SetOf(1) {
-			t.Errorf("of %d: mute host is %v with %s, lease %v", n, mute.view.State, list(mute.view.Members), mute.filter.LeaseUntil)
-		}
-		for _, h := range s.hosts[1:] {
-			if h.view.State != StateConverged || h.view.Default != 2 {
-				t.Errorf("of %d: host %d is %v", n, h.id, h.view.State)
-			}
-		}
-		s.disconnect(mute, false, false)
-		s.settle(t)
-	}
-}
-
-// A host that hears nobody converges alone; the others, who hear each other, go on without it rather than yield to it.
-func TestDeafHost(t *testing.T) {
-	s := cluster(t, 4)
-	deaf := s.hosts[0]
-	s.disconnect(deaf, false, true)
-	s.run(s.now + 3*s.timeout())
-	for _, h := range s.hosts[1:] {
-		if h.view.State != StateConverged || h.view.Committed != heartbeat.SetOf(2, 3, 4) {
-			t.Errorf("host %d is %v with %s", h.id, h.view.State, list(h.view.Committed))
-		}
-	}
-	s.disconnect(deaf, false, false)
-	s.settle(t)
-}
-
-// Of two hosts with a one-way link only one serves.
-func TestOneWayLinkOfTwo(t *testing.T) {
-	for from := range 2 {
-		s := cluster(t, 2)
-		s.cut[from][1-from] = 1
-		s.run(s.now + 3*s.timeout())
-		if a, b := s.accepts(s.hosts[0], 1), s.accepts(s.hosts[1], 1); a&b != 0 || a|b != bucket.All {
-			t.Errorf("host %d mute to the other: %v and %v accept", from+1, a, b)
-		}
-		s.cut[from][1-from] = 0
-		s.settle(t)
-	}
-}
-
-// Of two hosts that do not hear each other but share a peer, one stands back.
-func TestLinkBetweenTwo(t *testing.T) {
-	s := cluster(t, 3)
-	s.cut[0][2], s.cut[2][0] = 1, 1
-	s.run(s.now + 3*s.timeout())
-	if h := s.hosts[2]; h.view.State != StateExcluded || h.filter.LeaseUntil != 0 {
-		t.Errorf("host 3 is %v", h.view.State)
-	}
-	if a, b := s.accepts(s.hosts[0], 1), s.accepts(s.hosts[1], 1); a|b != bucket.All {
-		t.Errorf("%v and %v accept", a, b)
-	}
-	s.cut[0][2], s.cut[2][0] = 0, 0
-	s.settle(t)
-}
-
-// Q197863: each side of a partition has a default host; the merge is noticed and takes round trips.
-func TestQ197863PartitionMerge(t *testing.T) {
-	s := cluster(t, 4)
-	for _, a := range s.hosts {
-		for _, b := range s.hosts {
-			s.cut[a.index][b.index] = boolToInt((a.id <= 2) != (b.id <= 2))
-		}
-	}
-	s.run(s.now + 3*s.timeout())
-	for i, want := range []uint8{1, 1, 3, 3} {
-		if h := s.hosts[i]; h.view.State != StateConverged || h.view.Default != want {
-			t.Fatalf("host %d is %v with default host %d", h.id, h.view.State, h.view.Default)
-		}
-	}
-	var trace strings.Builder
-	s.trace = &trace
-	for i := range s.cut {
-		clear(s.cut[i])
-	}
-	before := s.hosts[0].view.Epoch
-	s.untilEpoch(t, before, 2*s.period, s.hosts...)
-	if !strings.Contains(trace.String(), string(TransitionPartitionMerged)) {
-		t.Error("nobody noticed the merge")
-	}
-	s.settle(t)
-}
-
-// Q193599: a host ID in use keeps a newcomer out, and both are named on every host.
-func TestQ193599DuplicateHostID(t *testing.T) {
-	s := newSimulation(9, 4)
-	twin := s.hosts[3]
-	twin.id = 2
-	twin.twin, s.hosts[1].twin = true, true
-	for _, h := range s.hosts {
-		h.policy.Slots[1].Priority = h.id
-	}
-	for _, h := range s.hosts[:3] {
-		s.start(h)
-	}
-	s.run(2 * s.timeout())
-	epoch := s.hosts[0].view.Epoch
-	s.start(twin)
-	s.run(s.now + 5*s.timeout())
-	s.noFailure(t)
-	if twin.view.State != StateConverging || twin.filter.LeaseUntil != 0 {
-		t.Errorf("the newcomer is %v", twin.view.State)
-	}
-	for _, h := range s.hosts {
-		if h != twin && (h.view.Epoch != epoch || h.view.State != StateConverged) {
-			t.Errorf("host %d is %v at epoch %d after %d", h.id, h.view.State, h.view.Epoch, epoch)
-		}
-		c := h.view.Conflicts
-		if len(c) == 0 || c[0].Reason != CauseDuplicateHostID || c[0].Hosts != [2]uint8{2, 2} || c[0].Keys != [2]uint32{1001, 1003} {
-			t.Errorf("host %d reports %+v", h.id, c)
-		}
-	}
-	s.stop(s.hosts[1], true)
-	s.run(s.now + 3*s.timeout())
-	if twin.view.State != StateConverged || len(twin.view.Conflicts) != 0 {
-		t.Errorf("after the other is gone the newcomer is %v with %+v", twin.view.State, twin.view.Conflicts)
-	}
-}
-
-// Clusters whose primary virtual IPs are IPv6 have no address in their heartbeats' header, which is NLB's, and still do not mix.
-func TestIPv6ClustersOnOneWire(t *testing.T) {
-	s := newSimulation(11, 6)
-	for i, h := range s.hosts {
-		h.id, h.clusterIP, h.clusterKey = uint8(1+i%3), [4]byte{}, uint32(70+i/3)
-		h.policy.Slots[1].Priority = h.id
-		s.start(h)
-	}
-	s.run(4 * s.timeout())
-	s.noFailure(t)
-	for _, of := range [][]*simHost{s.hosts[:3], s.hosts[3:]} {
+// ownership reports whether some bucket of some kind of packets is accepted by no host now, or by two.
+func (s *simulation) ownership() (unowned, shared bool) {
+	for _, class := range packetClasses {
 		var all bucket.Map
-		for _, h := range of {
-			if h.view.State != StateConverged || h.view.Committed != heartbeat.SetOf(1, 2, 3) || len(h.view.Conflicts) != 0 || h.view.Convergences != 1 {
-				t.Errorf("host %d (%d) is %v with %s after %d convergences, conflicts %v", h.id, h.key, h.view.State, list(h.view.Committed), h.view.Convergences, h.view.Conflicts)
-			}
-			for _, o := range of {
-				if h.view.Keys[o.id] != o.key {
-					t.Errorf("host %d (%d) takes host %d for %d", h.id, h.key, o.id, h.view.Keys[o.id])
+		for _, h := range s.hosts {
+			own := s.accepts(h, class)
+			shared = shared || own&all != 0
+			all |= own
+		}
+		unowned = unowned || all != bucket.All
+	}
+	return unowned, shared
+}
+
+func (sc *scenario) ownership() {
+	if sc.unowned > 0 {
+		fmt.Fprintf(&sc.out, "buckets without an owner for %v\n", sc.unowned.Round(time.Microsecond))
+	}
+	if sc.shared > 0 {
+		fmt.Fprintf(&sc.out, "buckets with two owners for %v\n",
+			max(sc.shared.Round(time.Microsecond), time.Microsecond))
+	}
+}
+
+// show prints what hosts say of themselves, and what their filters do.
+func (sc *scenario) show(hosts []*simHost) {
+	for _, h := range hosts {
+		sc.showHost(h)
+	}
+}
+
+func (sc *scenario) showHost(h *simHost) {
+	s, v := sc.s, h.view
+	if v == nil {
+		fmt.Fprintf(&sc.out, "%s: not started yet\n", s.name(h))
+		return
+	}
+	agent := ""
+	switch {
+	case h.m == nil:
+		agent = " (agent down)"
+	case h.frozen:
+		agent = " (agent frozen)"
+	}
+	fmt.Fprintf(&sc.out, "%s: %s%s, members %s", s.name(h), v.State, agent, list(v.Members))
+	if v.Committed != 0 {
+		fmt.Fprintf(&sc.out, ", epoch %d of leader %d with %s", v.Epoch, v.Leader, list(v.Committed))
+	}
+	if v.Default != 0 {
+		fmt.Fprintf(&sc.out, ", default host %d", v.Default)
+	}
+	fmt.Fprintf(&sc.out, ", %s", cmp.Or(v.Cause.String(), "no cause"))
+	if v.PolicyInForce != 1 || v.PolicyOffered != 1 {
+		fmt.Fprintf(&sc.out, ", policy %d of %d", v.PolicyInForce, v.PolicyOffered)
+	}
+	sc.out.WriteByte('\n')
+	var accepts []string
+	for _, class := range []uint64{1, 100, 101, 200, 999} {
+		slot := slotOf(&h.filterRule, class)
+		if n := s.accepts(h, class).Len(); n > 0 && (slot != bucket.DefaultSlot || class == 999) {
+			accepts = append(accepts, fmt.Sprintf("%d %s", n, slotNames[slot]))
+		}
+	}
+	if len(accepts) == 0 {
+		accepts = []string{"nothing"}
+	}
+	fmt.Fprintf(&sc.out, "  accepts %s\n", strings.Join(accepts, ", "))
+	for id, reason := range v.Stalled {
+		if reason != 0 {
+			fmt.Fprintf(&sc.out, "  host %d is stalled, reason %d\n", id, reason)
+		}
+	}
+	for _, c := range v.Conflicts {
+		fmt.Fprintf(&sc.out, "  %s of hosts %d (key %d) and %d (key %d): %s\n",
+			c.Reason, c.Hosts[0], c.Keys[0], c.Hosts[1], c.Keys[1], c.Message)
+	}
+}
+
+// slotNames are what scenarios call the slots of testPolicy.
+var slotNames = map[int]string{0: "multiple", 1: "single", 2: "second", bucket.DefaultSlot: "default"}
+
+// buckets prints which buckets of the first rule hosts accept, and in which of these peers may have
+// connections.
+func (sc *scenario) buckets(hosts []*simHost) {
+	for _, h := range hosts {
+		own := sc.s.accepts(h, 1)
+		fmt.Fprintf(&sc.out, "%s: %s, busy %s\n", sc.s.name(h), ranges(own), ranges(own&h.filter.Busy[0]))
+	}
+}
+
+// heartbeats prints how many heartbeats hosts sent since the command before, or since they were
+// started.
+func (sc *scenario) heartbeats(hosts []*simHost) {
+	for _, h := range hosts {
+		fmt.Fprintf(&sc.out, "%s: %d\n", sc.s.name(h), h.sent-sc.counted[h])
+		sc.counted[h] = h.sent
+	}
+}
+
+// ranges renders buckets as 0-4,7.
+func ranges(m bucket.Map) string {
+	var out []string
+	for b := 0; b < bucket.Count; b++ {
+		if !m.Has(b) {
+			continue
+		}
+		first := b
+		for b+1 < bucket.Count && m.Has(b+1) {
+			b++
+		}
+		if first == b {
+			out = append(out, strconv.Itoa(b))
+		} else {
+			out = append(out, fmt.Sprintf("%d-%d", first, b))
+		}
+	}
+	return cmp.Or(strings.Join(out, ","), "none")
+}
+
+// newCluster makes the cluster of a scenario.
+func newCluster(args []datadriven.CmdArg) (*simulation, error) {
+	hosts, seed := 0, uint64(1)
+	value := map[string]string{}
+	for _, a := range args {
+		value[a.Key] = strings.Join(a.Vals, ",")
+	}
+	var err error
+	if hosts, err = strconv.Atoi(value["hosts"]); err != nil || hosts < 1 || hosts > heartbeat.MaxHosts {
+		return nil, fmt.Errorf("cluster hosts=1..32: %q", value["hosts"])
+	}
+	if v := value["seed"]; v != "" {
+		if seed, err = strconv.ParseUint(v, 10, 64); err != nil {
+			return nil, err
+		}
+	}
+	s := newSimulation(seed, hosts)
+	for name, v := range value {
+		switch name {
+		case "hosts", "seed", "converged":
+		case "tolerance":
+			s.tolerance, err = strconv.Atoi(v)
+		case "period":
+			s.period, err = time.ParseDuration(v)
+		case "loss", "dup", "delay":
+			err = s.setNetwork(map[string]string{name: v})
+		case "ids", "keys", "clocks", "sweeps":
+			for i, v := range strings.Split(v, ",") {
+				if i >= hosts {
+					return nil, fmt.Errorf("%s: more than %d", name, hosts)
+				}
+				if err == nil {
+					err = s.hosts[i].set(name, v)
 				}
 			}
-			if own := s.accepts(h, 1); own&all != 0 || own.Len() != 20 {
-				t.Errorf("host %d (%d) has buckets %v beside %v", h.id, h.key, own, all)
-			}
-			all |= s.accepts(h, 1)
+		default:
+			err = fmt.Errorf("no setting %q of a cluster", name)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
+	s.markTwins()
+	if value["sweeps"] != "" {
+		for _, h := range s.hosts {
+			s.sweeps(h, h.sweepAt)
+		}
+	}
+	s.setup = s.clusterLine()
+	return s, nil
 }
 
-// Hosts in conflict are named as soon as they said their names, and that is no new conflict.
-func TestConflictsNameHosts(t *testing.T) {
-	s := newSimulation(9, 3)
-	a, twin := s.hosts[1], s.hosts[2]
-	twin.id, twin.twin, a.twin = a.id, true, true
-	for _, h := range s.hosts[:2] {
-		h.policy.Slots[1].Priority = h.id
+// startAll starts all hosts and runs until they have converged.
+func (s *simulation) startAll() {
+	for _, h := range s.hosts {
 		s.start(h)
 	}
-	s.run(2 * s.timeout())
-	s.start(twin)
-	s.run(s.now + s.timeout())
-	witness := s.hosts[0]
-	for _, step := range []struct {
-		events []Event
-		want   string
-	}{
-		{nil, "host ID 2 is used by the host at 192.0.2.11 (key 000003e9) and by the host at 192.0.2.12 (key 000003ea), which stays out"},
-		{[]Event{Named{a.key, "node-b"}, Named{twin.key, "node-c"}}, "host ID 2 is used by node-b (192.0.2.11) and by node-c (192.0.2.12), which stays out"},
-	} {
-		out := witness.m.Step(witness.local(s.now), append(step.events, Tick{})...)
-		if c := out.View.Conflicts; len(c) != 1 || c[0].Message != step.want || len(out.Transitions) != 0 {
-			t.Errorf("conflicts %+v, transitions %v, want %q", c, out.Transitions, step.want)
+	s.run(s.now + 4*s.period*time.Duration(s.tolerance))
+	s.checkSettled()
+}
+
+// set changes one setting of a host: its ID, the key of its cluster, the rate of its clock, or when
+// it first looks for connections.
+func (h *simHost) set(name, v string) error {
+	var err error
+	var n int
+	switch name {
+	case "ids":
+		n, err = strconv.Atoi(v)
+		h.id = uint8(n)
+	case "keys":
+		n, err = strconv.Atoi(v)
+		h.clusterIP, h.clusterKey = [4]byte{}, uint32(n)
+	case "clocks":
+		h.rate, err = strconv.ParseFloat(v, 64)
+	case "sweeps":
+		h.sweepAt, err = time.ParseDuration(v)
+	}
+	return err
+}
+
+// markTwins finds hosts of one cluster with one ID.
+func (s *simulation) markTwins() {
+	for _, a := range s.hosts {
+		for _, b := range s.hosts {
+			a.twin = a.twin || a != b && a.id == b.id && a.clusterKey == b.clusterKey
 		}
-	}
-	for key := range uint32(10 * maxNames) {
-		witness.m.Step(witness.local(s.now), Named{5000 + key, "noise"})
-	}
-	if n := len(witness.m.names); n > maxNames || witness.m.names[a.key] != "node-b" {
-		t.Errorf("%d names, host 2 is %q", n, witness.m.names[a.key])
 	}
 }
 
-// Q198496: a joiner with another number of rules is refused, and the others serve on without a gap; even if its ID is the lowest.
-func TestQ198496JoinerWithOtherRules(t *testing.T) {
-	for _, index := range []int{0, 2} {
-		s := newSimulation(5, 3)
-		joiner := s.hosts[index]
-		for _, h := range s.hosts {
-			h.policy.Slots[1].Priority = h.id
-			if h != joiner {
-				s.start(h)
-			}
-		}
-		s.run(2 * s.timeout())
-		s.setVersion(joiner, 2)
-		s.start(joiner)
-		for range 100 {
-			s.run(s.now + s.period/10)
-			var all bucket.Map
-			for _, h := range s.hosts {
-				all |= s.accepts(h, 1)
-			}
-			if all != bucket.All {
-				t.Fatalf("at %v nobody accepts %v", s.now, bucket.All.Minus(all))
-			}
-		}
-		for _, h := range s.hosts {
-			want := StateConverged
-			if h == joiner {
-				want = StateConverging
-			}
-			if c := h.view.Conflicts; h.view.State != want || len(c) != 1+boolToInt(h == joiner) || c[0].Reason != CauseNumberOfRules || c[0].Hosts[1] != joiner.id {
-				t.Errorf("host %d is %v with %+v", h.id, h.view.State, c)
-			}
-		}
-		s.setVersion(joiner, 1)
-		s.settle(t)
-	}
-}
-
-func boolToInt(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-// A new config comes into force on all hosts by one commit, once all hold it.
-func TestConfigChange(t *testing.T) {
-	s := cluster(t, 3)
+// clusterLine is the command that makes this cluster.
+func (s *simulation) clusterLine() string {
+	var ids, clocks, sweeps []string
 	for _, h := range s.hosts {
-		before := h.view.Epoch
-		s.setVersion(h, 2)
-		s.run(s.now + 2*s.timeout())
-		if h != s.hosts[2] && (h.view.Epoch != before || h.view.PolicyInForce != 1 || h.view.PolicyOffered != 2) {
-			t.Errorf("host %d changed before all hold the config: %+v", h.id, h.view)
+		ids = append(ids, strconv.Itoa(int(h.id)))
+		clocks = append(clocks, strconv.FormatFloat(h.rate, 'g', -1, 64))
+		sweeps = append(sweeps, h.sweepAt.String())
+	}
+	return fmt.Sprintf("cluster hosts=%d seed=%d tolerance=%d loss=%v dup=%v delay=%v ids=(%s) clocks=(%s) sweeps=(%s)",
+		len(s.hosts), s.seed, s.tolerance, s.loss, s.dup, s.maxDelay,
+		strings.Join(ids, ","), strings.Join(clocks, ","), strings.Join(sweeps, ","))
+}
+
+// scenario writes down what was done to a simulation until now, for a file in testdata.
+func (s *simulation) scenario() string {
+	var b strings.Builder
+	command := func(text string) { fmt.Fprintf(&b, "%s\n----\n\n", text) }
+	command(s.setup)
+	now := time.Duration(0)
+	for _, a := range s.actions {
+		if a.at > now {
+			command(fmt.Sprintf("run %v", a.at-now))
 		}
+		now = a.at
+		command(a.text)
 	}
-	s.settle(t)
-	if v := s.hosts[0].view; v.PolicyInForce != 2 || v.Cause != CauseModifiedRules {
-		t.Errorf("generation %d in force, cause %v", v.PolicyInForce, v.Cause)
+	if s.now > now {
+		command(fmt.Sprintf("run %v", s.now-now))
 	}
-}
-
-// A host's own weights take effect by a round.
-func TestWeightChange(t *testing.T) {
-	s := cluster(t, 2)
-	h := s.hosts[1]
-	h.policy.Slots[0].Weight = 100
-	s.step(h, Offer{Policy: h.policy})
-	s.untilEpoch(t, h.view.Epoch, s.period, s.hosts...)
-	if got := h.filter.Accept[0].Len(); got != 40 || h.view.Cause != CauseModifiedParams {
-		t.Errorf("%d buckets, cause %v", got, h.view.Cause)
-	}
-}
-
-// Stalled hosts that ask for it are given nothing, but never half of the members.
-func TestEvict(t *testing.T) {
-	s := cluster(t, 4)
-	for _, h := range s.hosts[:3] {
-		s.step(h, Traffic{Evict: true, StallReason: 3})
-	}
-	s.run(s.now + s.timeout())
-	none := 0
-	for _, b := range s.own(0) {
-		if b == 0 {
-			none++
-		}
-	}
-	if none != 1 {
-		t.Errorf("%d of 4 hosts have nothing", none)
-	}
-	if got := s.hosts[3].view.Stalled[1]; got != 3 {
-		t.Errorf("host 4 knows reason %d of host 1", got)
-	}
-	for _, h := range s.hosts {
-		s.step(h, Traffic{})
-	}
-	s.settle(t)
-}
-
-// The agent restarts under a hold: nobody converges, and the filter accepts all the time.
-func TestRestartUnderHold(t *testing.T) {
-	s := cluster(t, 3)
-	h, epoch := s.hosts[1], s.hosts[1].view.Epoch
-	buckets := h.filter.Accept[0]
-	s.restart(h, 4*s.timeout(), 3*s.timeout())
-	for range 50 {
-		s.run(s.now + s.timeout()/10)
-		if got := s.accepts(h, 1); got != buckets {
-			t.Fatalf("at %v the filter accepts %v of %v", s.now, got, buckets)
-		}
-	}
-	for _, h := range s.hosts {
-		if h.view.Epoch != epoch || h.view.State != StateConverged {
-			t.Errorf("host %d is %v at epoch %d after %d", h.id, h.view.State, h.view.Epoch, epoch)
-		}
-	}
-	s.noFailure(t)
-}
-
-// A hold that the agent does not come back from ends.
-func TestHoldEnds(t *testing.T) {
-	s := cluster(t, 3)
-	s.restart(s.hosts[1], 4*s.timeout(), time.Hour)
-	s.run(s.now + 6*s.timeout())
-	if v := s.hosts[0].view; v.State != StateConverged || v.Committed != heartbeat.SetOf(1, 3) {
-		t.Errorf("%v with %s", v.State, list(v.Committed))
-	}
-	s.noFailure(t)
-}
-
-// Buckets in which a live peer still tracks connections are busy, those that it calls idle are not, and none stays so when it is gone.
-func TestBusy(t *testing.T) {
-	s := cluster(t, 1)
-	idle := bucket.Table{}
-	for i := range idle {
-		idle[i] = bucket.All.Minus(1 << 59)
-	}
-	s2 := newSimulation(2, 2)
-	a, b := s2.hosts[0], s2.hosts[1]
-	s2.start(a)
-	s2.run(2 * s2.timeout())
-	s2.start(b)
-	s2.run(s2.now + s2.timeout())
-	if b.filter.Busy[0] != b.filter.Accept[0] || b.filter.Accept[0].Len() != 30 {
-		t.Errorf("before host 1 tells: busy %v of %v", b.filter.Busy[0], b.filter.Accept[0])
-	}
-	for i := range a.conns {
-		a.conns[i] = a.filter.Accept[i] | 1<<59
-	}
-	s2.step(a, Idle{Table: idle})
-	s2.run(s2.now + s2.timeout())
-	if b.filter.Busy[0] != 1<<59 {
-		t.Errorf("host 1 has connections in bucket 59 only: busy %v of %v", b.filter.Busy[0], b.filter.Accept[0])
-	}
-	s2.stop(a, true)
-	s2.run(s2.now + 2*s2.timeout())
-	if b.filter.Busy[0] != 0 || b.filter.Accept[0] != bucket.All {
-		t.Errorf("host 1 is gone: busy %v", b.filter.Busy[0])
-	}
-	s2.noFailure(t)
-	s.noFailure(t)
-}
-
-// A frozen agent's lease ends before its peers take over, and it starts anew when it thaws.
-func TestFrozenAgent(t *testing.T) {
-	s := cluster(t, 2)
-	h := s.hosts[1]
-	s.freeze(h, 3*s.timeout())
-	for s.hosts[0].filter.Accept[0] != bucket.All {
-		if s.run(s.now + time.Millisecond); s.now > time.Minute {
-			t.Fatal("host 1 does not take over")
-		}
-	}
-	if got := s.accepts(h, 1); got != 0 {
-		t.Errorf("frozen host accepts %v when host 1 takes over", got)
-	}
-	s.settle(t)
-}
-
-// Heartbeats that cannot be sent renew no lease.
-func TestUnsent(t *testing.T) {
-	s := cluster(t, 2)
-	h := s.hosts[1]
-	h.deadTX = true
-	s.run(s.now + s.timeout() - s.period/8)
-	if got := s.accepts(h, 1); got != 0 || h.view.State == StateConverged {
-		t.Errorf("accepts %v, is %v", got, h.view.State)
-	}
-	h.deadTX = false
-	s.settle(t)
-}
-
-// KB829701, Q247719: two hosts that only lose their link now and then do not flood it.
-func TestHeartbeatRate(t *testing.T) {
-	s := cluster(t, 8)
-	s.loss = 0.5
-	frames, start := s.frames, s.now
-	s.run(s.now + 50*s.timeout())
-	perPeriod := float64(s.frames-frames) / float64((s.now-start)/s.period) / float64(len(s.hosts))
-	if perPeriod > pacerRefill+2 {
-		t.Errorf("%.1f heartbeats per host and period", perPeriod)
-	}
-	s.noFailure(t)
-}
-
-// S6: equal inputs give equal outputs.
-func TestDeterminism(t *testing.T) {
-	for seed := uint64(1); seed <= 20; seed++ {
-		a, b := history(seed, noRule), history(seed, noRule)
-		if errA, errB := a.play(), b.play(); errA != nil || errB != nil || a.outcome != b.outcome || a.frames != b.frames {
-			t.Errorf("seed %d: %x after %d heartbeats (%v), then %x after %d (%v)", seed, a.outcome, a.frames, errA, b.outcome, b.frames, errB)
-		}
-	}
+	command("settled")
+	return b.String()
 }
