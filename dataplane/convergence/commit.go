@@ -79,7 +79,8 @@ func (m *Machine) enforce() {
 	m.role = roleNone
 	if m.inForce == nil || m.inForce.Digest != m.committed.policy.Digest {
 		m.idle = bucket.Table{}
-		m.report.transition(TransitionPolicyInForce, m.s.HostID, "generation %d is in force", m.committed.policy.Generation)
+		m.report.transition(TransitionPolicyInForce, m.s.HostID,
+			"generation %d is in force", m.committed.policy.Generation)
 	}
 	m.inForce = m.committed.policy
 	m.accept = m.committed.table

@@ -92,12 +92,16 @@ func (m *Machine) differentPolicies(out []Conflict) []Conflict {
 }
 
 func (m *Machine) policyConflict(a, b *heartbeat.Message) Conflict {
-	c := Conflict{Reason: CauseModifiedRules, Hosts: [2]uint8{a.HostID, b.HostID}, Keys: [2]uint32{a.HostKey, b.HostKey}}
+	c := Conflict{
+		Reason: CauseModifiedRules,
+		Hosts:  [2]uint8{a.HostID, b.HostID}, Keys: [2]uint32{a.HostKey, b.HostKey},
+	}
 	c.Message = fmt.Sprintf("host %s has other port rules (generation %d) than host %s (generation %d) and stays out",
 		m.label(b), b.OfferedGeneration, m.label(a), a.OfferedGeneration)
 	if a.RuleCount != b.RuleCount {
 		c.Reason = CauseNumberOfRules
-		c.Message = fmt.Sprintf("host %s has %d port rules (generation %d) and stays out: host %s has %d (generation %d)",
+		c.Message = fmt.Sprintf(
+			"host %s has %d port rules (generation %d) and stays out: host %s has %d (generation %d)",
 			m.label(b), b.RuleCount, b.OfferedGeneration, m.label(a), a.RuleCount, a.OfferedGeneration)
 	}
 	return c
@@ -124,13 +128,15 @@ func (m *Machine) priorityConflict(loser *heartbeat.Message, out []Conflict) []C
 		}
 		for i := range bucket.DefaultSlot {
 			rule := first.Rules[i]
-			if rule.Mode() != uint8(placement.Single) || rule.Of(heartbeat.Enabled) != loser.Rules[i].Of(heartbeat.Enabled) {
+			same := rule.Of(heartbeat.Enabled) == loser.Rules[i].Of(heartbeat.Enabled)
+			if rule.Mode() != uint8(placement.Single) || !same {
 				continue
 			}
 			return append(out, Conflict{
 				Reason: CauseBadConfig,
 				Hosts:  [2]uint8{first.HostID, loser.HostID}, Keys: [2]uint32{first.HostKey, loser.HostKey},
-				Message: fmt.Sprintf("host %s failed to converge due to port rules with a duplicate single host priority: "+
+				Message: fmt.Sprintf("host %s failed to converge due to port rules with a duplicate "+
+					"single host priority: "+
 					"%d in %s is that of host %s, which goes on",
 					m.label(loser), rule.Priority()+1, m.slotName(i), m.label(first)),
 			})

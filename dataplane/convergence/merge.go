@@ -51,7 +51,8 @@ func (m *Machine) inOtherPartition(msg *heartbeat.Message) bool {
 	if m.committed.id.After(msg.Committed) {
 		// A member that restarted since, and serves by an older round, does not know of this one.
 		c := &m.committed
-		return !c.view.Has(msg.HostID) || c.keys[msg.HostID] != msg.HostKey || c.incarnations[msg.HostID] != msg.Incarnation
+		id := msg.HostID
+		return !c.view.Has(id) || c.keys[id] != msg.HostKey || c.incarnations[id] != msg.Incarnation
 	}
 	// This host acknowledged every round that it is a member of. A later one with its ID in the
 	// view means another host with that ID, or this one before it restarted. Equal rounds may be

@@ -52,7 +52,8 @@ func (m *Machine) latest(id uint8) *heartbeat.Message {
 // sameState reports whether two heartbeats of one incarnation differ in counters and sequence only.
 func sameState(a, b *heartbeat.Message) bool {
 	return a.Flags == b.Flags && a.Heard == b.Heard && a.Committed == b.Committed && a.Round == b.Round &&
-		a.View == b.View && a.RoundView == b.RoundView && a.RoundInputs == b.RoundInputs && a.RoundResult == b.RoundResult &&
+		a.View == b.View && a.RoundView == b.RoundView &&
+		a.RoundInputs == b.RoundInputs && a.RoundResult == b.RoundResult &&
 		a.Highest == b.Highest && a.InForce == b.InForce && a.Offered == b.Offered && a.Leader == b.Leader &&
 		a.State == b.State && a.StallReason == b.StallReason && a.TimeoutMillis == b.TimeoutMillis &&
 		(a.HoldMillis != 0) == (b.HoldMillis != 0) && a.HoldsHeard == b.HoldsHeard && a.Cause == b.Cause &&

@@ -85,7 +85,8 @@ func (m *Machine) propose() bool {
 	}
 	m.role = roleFollowing
 	m.pending = round{
-		id: m.promise, view: l.view, inputs: inputs, result: m.assign(l.view, policy).digest, cause: cause, since: since,
+		id: m.promise, view: l.view, inputs: inputs, result: m.assign(l.view, policy).digest,
+		cause: cause, since: since,
 	}
 	l.bumpAt = m.now + m.period/4 + m.period/4*time.Duration(m.s.HostID)/heartbeat.MaxHosts
 	return true

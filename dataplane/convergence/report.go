@@ -236,5 +236,6 @@ func sameView(a, b *View) bool {
 	return same && x.State == y.State && x.Members == y.Members && x.Committed == y.Committed && x.Heard == y.Heard &&
 		x.Default == y.Default && x.Epoch == y.Epoch && x.Leader == y.Leader && x.Own == y.Own && x.Cause == y.Cause &&
 		x.Started == y.Started && x.Finished == y.Finished && x.Convergences == y.Convergences &&
-		x.PolicyInForce == y.PolicyInForce && x.PolicyOffered == y.PolicyOffered && x.Stalled == y.Stalled && x.Keys == y.Keys
+		x.PolicyInForce == y.PolicyInForce && x.PolicyOffered == y.PolicyOffered &&
+		x.Stalled == y.Stalled && x.Keys == y.Keys
 }

@@ -87,7 +87,8 @@ func (m *Machine) Snapshot() ([]byte, error) {
 		Version: snapshotVersion,
 		HostID:  m.s.HostID, HostKey: m.s.HostKey, HostCode: m.s.HostCode, ClusterKey: m.s.ClusterKey,
 		Incarnation: m.s.Incarnation, At: m.now, LeaseUntil: m.leaseEnd(), Period: m.period, Tolerance: m.tolerance,
-		AdminState: m.admin, InForce: m.inForce, Offered: m.offered, Idle: m.idle, Accept: m.accept, Sequence: m.sequence,
+		AdminState: m.admin, InForce: m.inForce, Offered: m.offered, Idle: m.idle, Accept: m.accept,
+		Sequence: m.sequence,
 		Highest: m.highest, Promise: m.promise, LastAcked: m.lastAcked, YieldedTo: m.yieldedTo, Role: m.role,
 		Pending: m.pending.snapshot(), Committed: m.committed.snapshot(),
 		Serving: m.serving(), StartedAt: m.startedAt, ListenUntil: m.listenUntil,
@@ -151,7 +152,8 @@ func Restore(s Settings, data []byte, now time.Duration) (*Machine, error) {
 	}
 	m.lastSend, m.hasSent, m.leaseUntil = old.At, true, old.LeaseUntil
 	r := &m.report
-	r.converging, r.cause, r.started, r.finished, r.count = old.Converging, old.Cause, old.Started, old.Finished, old.Count
+	r.converging, r.cause, r.count = old.Converging, old.Cause, old.Count
+	r.started, r.finished = old.Started, old.Finished
 	m.restorePeers(old.Peers)
 	m.wake = now
 	return m, nil
