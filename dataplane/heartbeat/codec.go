@@ -49,9 +49,6 @@ var (
 	ErrMalformed = errors.New("malformed heartbeat")
 )
 
-// MarshalBinary returns the wire form.
-func (m *Message) MarshalBinary() ([]byte, error) { return m.AppendTo(nil), nil }
-
 // AppendTo appends the wire form to b: Size bytes. The Trailer is zero.
 func (m *Message) AppendTo(b []byte) []byte {
 	start := len(b)

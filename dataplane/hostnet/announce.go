@@ -23,14 +23,14 @@ var (
 // advertisement as the address demands. The frame's source is the interface's own MAC.
 func Announce(iface Interface, vip netip.Addr, clusterMAC net.HardwareAddr) error {
 	if vip.Is4() {
-		return SendGratuitousARP(iface, vip, clusterMAC)
+		return sendGratuitousARP(iface, vip, clusterMAC)
 	}
-	return SendUnsolicitedNA(iface, vip, clusterMAC)
+	return sendUnsolicitedNA(iface, vip, clusterMAC)
 }
 
-// SendGratuitousARP announces an IPv4 address as ARP announcement (a request for the own address, RFC 5227
-// section 3) and as ARP reply: some neighbours heed only one of them.
-func SendGratuitousARP(iface Interface, vip netip.Addr, clusterMAC net.HardwareAddr) error {
+// sendGratuitousARP announces an IPv4 address as ARP announcement (a request for the own address, RFC 5227
+// section 3) and as ARP reply: some neighbours take only one of them.
+func sendGratuitousARP(iface Interface, vip netip.Addr, clusterMAC net.HardwareAddr) error {
 	if !vip.Is4() {
 		return fmt.Errorf("announce %s on %s: no IPv4 address", vip, iface.Name)
 	}
@@ -40,9 +40,9 @@ func SendGratuitousARP(iface Interface, vip netip.Addr, clusterMAC net.HardwareA
 		gratuitousARP(iface.MAC, clusterMAC, vip, reply, clusterMAC))
 }
 
-// SendUnsolicitedNA announces an IPv6 address by a neighbour advertisement to all nodes with the override
+// sendUnsolicitedNA announces an IPv6 address by a neighbour advertisement to all nodes with the override
 // flag (RFC 4861 section 7.2.6).
-func SendUnsolicitedNA(iface Interface, vip netip.Addr, clusterMAC net.HardwareAddr) error {
+func sendUnsolicitedNA(iface Interface, vip netip.Addr, clusterMAC net.HardwareAddr) error {
 	if !vip.Is6() || vip.Is4In6() {
 		return fmt.Errorf("announce %s on %s: no IPv6 address", vip, iface.Name)
 	}

@@ -22,23 +22,23 @@ const (
 	DefaultMinPackets = 16
 )
 
-// minSamples is how many samples a window must hold: with fewer, a queue that is merely busy at the
-// few moments looked at could pass for one that stands still.
+// minSamples is how many samples a window must hold. With fewer, a busy queue could happen to hold packets
+// at each of them.
 const minSamples = 3
 
-// idleWindows is after how many windows with neither stall nor progress a verdict is dropped: nobody
-// uses the host, so nothing stands still.
+// idleWindows is after how many windows with neither evidence nor progress a verdict ends: nobody uses
+// the host.
 const idleWindows = 6
 
-// Verdict says where the traffic of this host stands still. The zero value means that it does not.
+// Verdict says where the traffic of this host is stalled. The zero value means that it is not.
 type Verdict struct {
 	// Reason names the stage; empty means no stall.
 	Reason v1alpha1.StallReason
-	// Queue is the queue or class that stands still, where there is one, such as "class 1:10 (eth0)".
+	// Queue is the queue or class that sends nothing, where there is one, such as "class 1:10 (eth0)".
 	Queue string
 	// Message holds the evidence with its numbers.
 	Message string
-	// Since is the time of the sample with which the verdict fell.
+	// Since is the time of the sample that led to the verdict.
 	Since time.Duration
 }
 
@@ -67,23 +67,20 @@ func NewDetector(s Settings) *Detector {
 // Observe takes the next sample and returns the verdict in force, and whether reason or queue differ
 // from before. The sample's slices must not be changed afterwards.
 //
-// A verdict falls when its evidence has held for a whole window. It is lifted when the evidence has
-// been gone for a window and the stage has moved in the latter half of it, so that one packet that
-// slips through changes nothing; or when there has been neither stall nor progress for six windows.
+// A host is found stalled when there is evidence for a whole window. The verdict ends when there has been none for a window
+// and the stage made progress in the second half of it, so that a single packet does not end it; or when there
+// has been neither evidence nor progress for six windows.
 func (d *Detector) Observe(s Sample) (v Verdict, changed bool) {
 	before := d.verdict
 	d.push(s)
 	if d.verdict.Stalled() {
-		d.reconsider(s.At)
+		d.review(s.At)
 	}
 	if !d.verdict.Stalled() {
-		d.accuse(s.At)
+		d.find(s.At)
 	}
 	return d.verdict, d.verdict.Reason != before.Reason || d.verdict.Queue != before.Queue
 }
-
-// Verdict returns the verdict in force.
-func (d *Detector) Verdict() Verdict { return d.verdict }
 
 // push appends a sample and forgets those that no window needs any more.
 func (d *Detector) push(s Sample) {
@@ -114,7 +111,8 @@ func (d *Detector) window(span time.Duration) window {
 	return window{samples: d.samples[first:], min: d.settings.MinPackets}
 }
 
-func (d *Detector) accuse(now time.Duration) {
+// find looks for a stalled stage, the first one on the path of a packet.
+func (d *Detector) find(now time.Duration) {
 	w := d.window(d.settings.Window)
 	if len(w.samples) < minSamples {
 		return
@@ -128,7 +126,8 @@ func (d *Detector) accuse(now time.Duration) {
 	}
 }
 
-func (d *Detector) reconsider(now time.Duration) {
+// review decides whether the verdict in force ends.
+func (d *Detector) review(now time.Duration) {
 	stage := stageOf(d.verdict.Reason)
 	full := d.window(d.settings.Window)
 	if stage.holds(full, d.verdict.Queue) {

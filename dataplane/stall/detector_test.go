@@ -60,7 +60,6 @@ func (h *host) run(d time.Duration) Verdict {
 		}
 		for i, p := range h.rate.Peers {
 			h.now.Peers[i].SYNs += p.SYNs
-			h.now.Peers[i].RepeatedSYNs += p.RepeatedSYNs
 			h.now.Peers[i].Completed += p.Completed
 		}
 		s.Leaves = append(s.Leaves, h.now.Leaves...)
@@ -248,19 +247,19 @@ func TestStages(t *testing.T) {
 		"ARP requests are answered":            {func(h *host) { h.rate = Sample{AddressAsked: 9, AddressAnswered: 1} }, "", ""},
 		"peers do not hear this host":          {func(h *host) { h.rate = Sample{HeartbeatsUnheard: true} }, v1alpha1.StallHeartbeatsUnheard, ""},
 		"replies are lost": {func(h *host) {
-			h.rate = Sample{Admitted: 4, Delivered: 4, Answered: 4, SYNs: 4, RepeatedSYNs: 2, SYNACKs: 4, Peers: []Peer{{2, 9, 0, 9}}}
+			h.rate = Sample{Admitted: 4, Delivered: 4, Answered: 4, SYNs: 4, RepeatedSYNs: 2, SYNACKs: 4, Peers: []Peer{{2, 9, 9}}}
 			h.now.Peers = []Peer{{ID: 2}}
 		}, v1alpha1.StallRepliesLost, ""},
 		"SYN flood (KB829701)": {func(h *host) {
-			h.rate = Sample{Admitted: 9000, Delivered: 9000, Answered: 9000, SYNs: 9000, SYNACKs: 9000, Peers: []Peer{{2, 9000, 0, 0}}}
+			h.rate = Sample{Admitted: 9000, Delivered: 9000, Answered: 9000, SYNs: 9000, SYNACKs: 9000, Peers: []Peer{{2, 9000, 0}}}
 			h.now.Peers = []Peer{{ID: 2}}
 		}, "", ""},
 		"SYN flood, in which peers have a few clients": {func(h *host) {
-			h.rate = Sample{Admitted: 9000, Delivered: 9000, Answered: 9000, SYNs: 9000, SYNACKs: 9000, Peers: []Peer{{2, 9000, 0, 17}}}
+			h.rate = Sample{Admitted: 9000, Delivered: 9000, Answered: 9000, SYNs: 9000, SYNACKs: 9000, Peers: []Peer{{2, 9000, 17}}}
 			h.now.Peers = []Peer{{ID: 2}}
 		}, "", ""},
 		"replies are lost, but no peer has clients to compare with": {func(h *host) {
-			h.rate = Sample{Admitted: 4, Delivered: 4, Answered: 4, SYNs: 4, SYNACKs: 4, Peers: []Peer{{2, 0, 0, 0}}}
+			h.rate = Sample{Admitted: 4, Delivered: 4, Answered: 4, SYNs: 4, SYNACKs: 4, Peers: []Peer{{2, 0, 0}}}
 			h.now.Peers = []Peer{{ID: 2}}
 		}, "", ""},
 		"idle": {func(h *host) { h.rate = Sample{} }, "", ""},

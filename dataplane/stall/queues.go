@@ -79,26 +79,25 @@ func (w window) missing(d Queue) bool {
 	return d.Admitted >= w.min && d.Delivered == 0 && all.Delivered < all.Admitted && all.Admitted-all.Delivered >= d.Admitted/2
 }
 
-// egress: Microsoft KB Q228942. A transmit leaf holds packets and sends none, whatever the interface sends
-// through other leaves, and the virtual IPs' traffic is in it.
+// egress: Microsoft KB Q228942. A transmit leaf that holds traffic of the virtual IPs sends nothing, whatever
+// the interface sends through other leaves.
 //
 // No counter says whose packets a leaf holds: filters choose the class after the last hook at which
-// the agent sees a packet. What tells is what enters the leaf while nothing leaves it, and what the
-// clients do:
+// the agent sees a packet. So what enters the leaf is compared with what the virtual IPs sent. A leaf that
+// sends nothing for a window is stalled in either of two cases:
 //
-//   - VIP packets were sent in the window, at least minAnswers, and the leaf took in at least half as many, so
-//     that they can be in it; and no client completed a handshake. Without the first part, a leaf with other
-//     people's traffic would be blamed while an established VIP connection runs and nobody opens a new one.
-//   - Or clients repeat their SYNs although they are answered, the leaf took in at least half as many packets as
-//     were repeated, and there is a repeated SYN for every ten completed handshakes: one transmit queue
-//     of several stands still, and only the clients in it suffer. Ordinary loss repeats fewer.
+//   - All clients: at least minAnswers packets were sent from virtual IPs, at least half as many entered the leaf, and no
+//     client completed a handshake. The leaf must have grown, or one with other traffic would be found while established
+//     connections run and nobody opens a new one.
+//   - Some clients, those in one transmit queue of several: at least minRepeated SYNs were repeated although they were answered,
+//     at least half as many packets entered the leaf, and there is a repeated SYN for every ten completed handshakes.
+//     Ordinary loss repeats fewer.
 //
-// The filter counts a socket buffer of many segments as many packets, a queue counts it as one. Into a queue that
-// stands still TCP puts no more than a few of those (TCP small queues), and none in later windows.
+// The filter counts a socket buffer of many segments as many packets, a queue counts it as one. TCP puts no more than a few
+// of those into a queue that sends nothing (TCP small queues), and none in later windows.
 //
-// A handful of clients is enough: with the answers stuck only retransmissions flow, so that MinPackets
-// would never be reached. Once found, the stall lasts for as long as the leaf does not move, also when the
-// clients have given up.
+// MinPackets does not apply: when answers are stuck there are only retransmissions, which are few. Once found, the stall lasts
+// until the leaf sends again, also when the clients have given up.
 var egress = stage{
 	reason: v1alpha1.StallEgressQueue,
 	find: func(w window) *finding {
@@ -155,7 +154,7 @@ func (w window) holdsVIPs(entered uint64) bool {
 	return all || some
 }
 
-// standing reports whether a leaf found stuck is no better: it held packets at every sample and sent none.
+// standing reports whether a leaf that was found stuck still is, whatever entered it.
 func (w window) standing(name string) bool {
 	_, ok := w.stuck(name)
 	return ok

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package stall tells a host whose traffic stands still from one that is idle or slow.
+// Package stall tells a host whose traffic is stalled from one that is idle or slow.
 //
-// The Detector is pure: it is given samples of counters and has no clock. A stall is progress at one
-// stage of the path and none at the next for a whole window. Package qdisc samples the transmit queues.
+// Traffic is stalled when packets enter one stage of their path for a whole window and none reaches the next stage.
+// The Detector is pure: it is given samples of counters and has no clock. Package qdisc samples the transmit queues.
 package stall
 
 import "time"
@@ -44,8 +44,8 @@ type Queue struct {
 type Peer struct {
 	// ID is the peer's host ID, 1..32.
 	ID uint8
-	// SYNs, RepeatedSYNs and Completed count as in Sample.
-	SYNs, RepeatedSYNs, Completed uint64
+	// SYNs counts the connection requests that repeat no earlier one, Completed the handshakes.
+	SYNs, Completed uint64
 }
 
 // Leaf is a transmit queue, queueing discipline or class that has no other below it.

@@ -97,13 +97,13 @@ func addressResolution(w window) *finding {
 const minExpected = 8
 
 // minCompletion is the share of the peers' clients, 1/minCompletion, whose handshakes must complete. In a SYN flood
-// (Microsoft KB829701) less do, and they do not complete independently: the peers may have had their few clients a moment
-// before it began, and the host's own a moment before that.
+// (Microsoft KB829701) fewer do, and then completed handshakes at the peers prove nothing: they may all have come before the
+// flood began.
 const minCompletion = 10
 
-// repliesLost: replies leave this host and no client ever completes a handshake, while clients of the peers
-// do. A SYN flood completes nothing on any host, and so expects nothing here. While a transmit queue holds
-// packets replies may be late rather than lost: slow is no stall (Microsoft KB Q248279).
+// repliesLost: this host answers connection requests and no client completes its handshake, while clients of the peers do.
+// In a SYN flood nothing completes on any host, so nothing is missing here. While a transmit queue holds packets, replies
+// may be late rather than lost: slow is no stall (Microsoft KB Q248279).
 func repliesLost(w window) *finding {
 	if slices.ContainsFunc(w.last().Leaves, func(l Leaf) bool { return !l.empty() }) {
 		return nil
@@ -126,11 +126,10 @@ func repliesLost(w window) *finding {
 func (w window) peers() (asked, completed uint64) {
 	for _, now := range w.last().Peers {
 		for _, was := range w.first().Peers {
-			if was.ID != now.ID || now.SYNs < was.SYNs || now.RepeatedSYNs < was.RepeatedSYNs || now.Completed < was.Completed {
+			if was.ID != now.ID || now.SYNs < was.SYNs || now.Completed < was.Completed {
 				continue
 			}
-			syns, repeated := now.SYNs-was.SYNs, now.RepeatedSYNs-was.RepeatedSYNs
-			asked += syns - min(syns, repeated)
+			asked += now.SYNs - was.SYNs
 			completed += now.Completed - was.Completed
 		}
 	}

@@ -192,7 +192,7 @@ func repeat(dump func() ([][]byte, error)) ([][]byte, error) {
 // parse reads a discipline or a class with its statistics.
 func parse(message []byte) node {
 	msg := nl.DeserializeTcMsg(message)
-	n := node{ifindex: int(msg.Ifindex), handle: msg.Handle, parent: msg.Parent}
+	n := node{handle: msg.Handle, parent: msg.Parent}
 	for kind, value := range attributes(message[msg.Len():]) {
 		switch kind {
 		case nl.TCA_KIND:

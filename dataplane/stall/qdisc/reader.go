@@ -154,7 +154,7 @@ func (t *tree) root() *node {
 			return &t.qdiscs[i]
 		}
 	}
-	return &node{ifindex: t.index, parent: netlink.HANDLE_ROOT}
+	return &node{parent: netlink.HANDLE_ROOT}
 }
 
 // update reads the statistics of a discipline. It returns errChanged if another one is in its place.

@@ -12,7 +12,6 @@ import (
 
 // node is a queueing discipline or a class.
 type node struct {
-	ifindex        int
 	handle, parent uint32
 	kind           string
 	// class tells a class from a discipline.
