@@ -58,20 +58,40 @@ func newNode(t *testing.T) *node {
 		t.Fatal(err)
 	}
 	nstest.Address(t, lo, vip4.String()+"/32")
-	n := &node{t: t, link: inside, config: InterfaceConfig{
-		Ifindex: inside.Attrs().Index,
-		Root:    filepath.Join(mountBPF(t), "wlbs"),
-		HostMAC: inside.Attrs().HardwareAddr,
-	}, cluster: Config{Cluster: "web", MaxConnections: 1024, ClusterMAC: testClusterMAC}}
-	if err := netlink.NeighSet(n.neighbour()); err != nil {
-		t.Fatal(err)
+	n := &node{
+		t:       t,
+		config:  InterfaceConfig{Root: filepath.Join(mountBPF(t), "wlbs")},
+		cluster: Config{Cluster: "web", MaxConnections: 1024, ClusterMAC: testClusterMAC},
 	}
-	n.client, err = packet.Listen(&net.Interface{Index: outside.Attrs().Index, Name: "client"}, packet.Raw, unix.ETH_P_ALL, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = n.client.Close() })
+	n.use(inside, outside)
 	return n
+}
+
+// use makes a veth pair the node's interface and the client's.
+func (n *node) use(inside, outside netlink.Link) {
+	n.t.Helper()
+	n.link = inside
+	n.config.Ifindex, n.config.HostMAC = inside.Attrs().Index, inside.Attrs().HardwareAddr
+	if err := netlink.NeighSet(n.neighbour()); err != nil {
+		n.t.Fatal(err)
+	}
+	client, err := packet.Listen(&net.Interface{Index: outside.Attrs().Index, Name: "client"}, packet.Raw, unix.ETH_P_ALL, nil)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.client = client
+	n.t.Cleanup(func() { _ = client.Close() })
+}
+
+// recreate makes the interface go away and come back under another index.
+func (n *node) recreate() {
+	n.t.Helper()
+	if err := netlink.LinkDel(n.link); err != nil {
+		n.t.Fatal(err)
+	}
+	inside, outside := nstest.Veth(n.t, "node", "client")
+	nstest.Address(n.t, inside, "10.0.0.1/24")
+	n.use(inside, outside)
 }
 
 // neighbour is the client as the host's kernel knows it, since nobody answers for it.
@@ -568,6 +588,11 @@ func TestReopenLosesNothing(t *testing.T) {
 }
 
 func reopen(t *testing.T, hooks []Hook, change ...func(*InterfaceConfig)) {
+	keepServing(t, hooks, hooks, nil, change...)
+}
+
+// keepServing moves the filter from hook to hook, by the next agent where move is nil.
+func keepServing(t *testing.T, hooks, want []Hook, move func(*served, Hook) *served, change ...func(*InterfaceConfig)) {
 	n := newNode(t)
 	for _, c := range change {
 		c(&n.config)
@@ -585,13 +610,17 @@ func reopen(t *testing.T, hooks []Hook, change ...func(*InterfaceConfig)) {
 	stop := make(chan struct{})
 	result := n.flood(stop, own.bytes(), foreign.bytes())
 	for i := range 12 {
-		hook := hooks[i%len(hooks)]
-		if err := f.Close(); err != nil {
-			t.Fatal(err)
+		hook, want := hooks[i%len(hooks)], want[i%len(hooks)]
+		if move != nil {
+			f = move(f, hook)
+		} else {
+			if err := f.Close(); err != nil {
+				t.Fatal(err)
+			}
+			f = n.open(func(c *InterfaceConfig) { c.Hook = hook })
 		}
-		f = n.open(func(c *InterfaceConfig) { c.Hook = hook })
-		if f.Hook() != hook || n.hasXDP() != (hook == XDP) {
-			t.Errorf("hook %s, XDP attached: %t; want %s", f.Hook(), n.hasXDP(), hook)
+		if f.Hook() != want || n.hasXDP() != (want == XDP) {
+			t.Errorf("hook %s, XDP attached: %t; want %s", f.Hook(), n.hasXDP(), want)
 		}
 	}
 	close(stop)
@@ -635,6 +664,66 @@ func TestXDPSlotTaken(t *testing.T) {
 		t.Errorf("hook %s, want XDP", f.Hook())
 	}
 	n.await("the connection is still tracked", func() bool { return n.tracked(f) == 1 })
+}
+
+// The hook moves in place, under traffic.
+func TestSetHookLosesNothing(t *testing.T) {
+	move := func(f *served, hook Hook) *served {
+		if err := f.port.SetHook(hook); err != nil {
+			t.Error(err)
+		}
+		return f
+	}
+	t.Run("XDP and TCX", func(t *testing.T) {
+		keepServing(t, []Hook{TCX, XDP, XDP, Auto}, []Hook{TCX, XDP, XDP, XDP}, move)
+	})
+	t.Run("XDP and clsact", func(t *testing.T) {
+		keepServing(t, []Hook{Clsact, XDP, Clsact, Auto}, []Hook{Clsact, XDP, Clsact, XDP}, move,
+			func(c *InterfaceConfig) { c.withoutTCX = true })
+	})
+}
+
+// Where it cannot go, it stays as it is; and Auto takes the slot that another program left.
+func TestSetHookWhereSlotIsTaken(t *testing.T) {
+	n := newNode(t)
+	other, err := link.AttachXDP(link.XDPOptions{Interface: n.config.Ifindex, Program: passProgram(t), Flags: link.XDPDriverMode})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := n.serve(func(c *InterfaceConfig) { c.Hook = TCX })
+	n.listen()
+	sport := uint16(40000)
+	serves := func(hook Hook) {
+		t.Helper()
+		if f.Hook() != hook {
+			t.Errorf("hook %s, want %s", f.Hook(), hook)
+		}
+		sport++
+		n.connect(sport)
+		n.await("the connection is tracked", func() bool { return n.tracked(f) == int(sport-40000) })
+	}
+	serves(TCX)
+	if err := f.port.SetHook(XDP); err == nil {
+		t.Error("took the XDP slot of another program")
+	}
+	serves(TCX)
+	for range 2 {
+		if err := f.port.SetHook(Auto); err != nil {
+			t.Error(err)
+		}
+		serves(TCX)
+	}
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.port.SetHook(Auto); err != nil {
+		t.Error(err)
+	}
+	serves(XDP)
+	if err := f.port.SetHook(Clsact + 1); err == nil {
+		t.Error("took a hook that does not exist")
+	}
+	serves(XDP)
 }
 
 // A kernel without TCX: clsact serves in its place, and is shared with others.
@@ -763,11 +852,7 @@ func recreateInterface(t *testing.T, hook Hook) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := netlink.LinkDel(n.link); err != nil {
-		t.Fatal(err)
-	}
-	inside, _ := nstest.Veth(t, "node", "client")
-	n.config.Ifindex = inside.Attrs().Index
+	n.recreate()
 	f = n.open()
 	if f.Hook() != hook || n.hasXDP() != (hook == XDP) || (n.clsact() != nil) != (hook == Clsact) {
 		t.Errorf("hook %s, XDP attached %t, %v", f.Hook(), n.hasXDP(), n.clsact())
