@@ -12,17 +12,23 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"os/signal"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/kube-wlbs/kube-wlbs/hack/lab"
 )
 
 func main() {
+	if err := keepFiles(); err != nil {
+		fmt.Fprintln(os.Stderr, "cluster:", err)
+		os.Exit(1)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
@@ -30,6 +36,17 @@ func main() {
 		fmt.Fprintln(os.Stderr, "cluster:", err)
 		os.Exit(1)
 	}
+}
+
+// keepFiles lets no program that this one starts inherit files of its caller but the standard ones: engines start daemons
+// that stay, for instance their name server, and these would hold a lock of the caller's for ever.
+func keepFiles() error {
+	const first = 3
+	err := unix.CloseRange(first, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("mark inherited files: %w", err)
+	}
+	return nil
 }
 
 func command() *cobra.Command {
