@@ -4,20 +4,24 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 
 	"github.com/spf13/cobra"
+	"sigs.k8s.io/yaml"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
-	"github.com/kube-wlbs/kube-wlbs/dataplane/agent"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/agent/query"
 	"github.com/kube-wlbs/kube-wlbs/internal/words"
 )
 
 // askCommands are those of "kubectl wlbs" that a node answers by itself, Kubernetes or not.
 func askCommands() []*cobra.Command {
 	return []*cobra.Command{
+		queryCommand(),
 		askCommand("params", "Prints this host's parameters, with the names of WLBS' registry", writeParams),
 		askCommand("display", "Prints this host's parameters, state, buckets, traffic and conditions", writeDisplay),
 		ip2macCommand(),
@@ -52,44 +56,97 @@ func writeState(w io.Writer, host *v1alpha1.LoadBalancingHost, peers []words.Pee
 }
 
 func askCommand(name, short string, write printer) *cobra.Command {
-	var at locations
+	var at directories
 	var cluster string
 	cmd := &cobra.Command{
-		Use:   name + " (--cluster NAME | --socket PATH)",
+		Use:   name + " [--cluster NAME]",
 		Short: short,
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			at.complete(cluster)
-			spec, err := agent.QueryCluster(cmd.Context(), at.socket)
+			a, err := ask(cmd.Context(), at.client(), cluster)
 			if err != nil {
 				return err
 			}
-			host, err := agent.QueryHost(cmd.Context(), at.socket)
-			if err != nil {
-				return err
-			}
-			peers, err := agent.QueryPeers(cmd.Context(), at.socket)
-			if err != nil {
-				return err
-			}
-			return write(cmd.OutOrStdout(), spec, host, peers)
+			return write(cmd.OutOrStdout(), a.wanted, a.host, a.peers)
 		},
 	}
-	addSocketFlags(cmd, &cluster, &at)
-	cmd.MarkFlagsOneRequired("cluster", "socket")
+	addClusterFlags(cmd, &cluster, &at)
 	return cmd
 }
 
-func addSocketFlags(cmd *cobra.Command, cluster *string, at *locations) {
-	cmd.Flags().StringVar(cluster, "cluster", "", "cluster whose agent is asked")
-	cmd.Flags().StringVar(&at.socket, "socket", "", "unix socket of the agent (default "+defaultRunRoot+"/CLUSTER.sock)")
+// answer is all that an agent says of one of its hosts.
+type answer struct {
+	wanted *v1alpha1.LoadBalancingCluster
+	host   *v1alpha1.LoadBalancingHost
+	peers  []words.Peer
+}
+
+// ask asks for a cluster's host, or for the node's only one if cluster is "".
+func ask(ctx context.Context, client query.Client, cluster string) (a answer, err error) {
+	if cluster, err = client.Which(ctx, cluster); err != nil {
+		return a, err
+	}
+	if a.wanted, err = client.Cluster(ctx, cluster); err != nil {
+		return a, err
+	}
+	if a.host, err = client.Host(ctx, cluster); err != nil {
+		return a, err
+	}
+	a.peers, err = client.Peers(ctx, cluster)
+	return a, err
+}
+
+func addClusterFlags(cmd *cobra.Command, cluster *string, at *directories) {
+	cmd.Flags().StringVar(cluster, "cluster", "", "cluster that is asked about; needed where the node is host of several")
+	at.addRun(cmd)
+}
+
+func queryCommand() *cobra.Command {
+	var at directories
+	var cluster, output string
+	cmd := &cobra.Command{
+		Use:   "query [--cluster NAME]",
+		Short: "Prints this host's state and the members it sees",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !slices.Contains([]string{"", "json", "yaml"}, output) {
+				return fmt.Errorf("--output %q is not known, use json or yaml", output)
+			}
+			a, err := ask(cmd.Context(), at.client(), cluster)
+			if err != nil {
+				return err
+			}
+			return writeQuery(cmd.OutOrStdout(), &a, output)
+		},
+	}
+	addClusterFlags(cmd, &cluster, &at)
+	cmd.Flags().StringVarP(&output, "output", "o", "", "json or yaml (default: the words of \"wlbs query\")")
+	return cmd
+}
+
+func writeQuery(w io.Writer, a *answer, output string) error {
+	switch output {
+	case "json":
+		encoder := json.NewEncoder(w)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(a.host)
+	case "yaml":
+		content, err := yaml.Marshal(a.host)
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(content)
+		return err
+	default:
+		return words.WriteQuery(w, a.host, a.peers)
+	}
 }
 
 func ip2macCommand() *cobra.Command {
-	var at locations
+	var at directories
 	var cluster string
 	cmd := &cobra.Command{
-		Use:   "ip2mac (ADDRESS | --cluster NAME | --socket PATH)",
+		Use:   "ip2mac [ADDRESS | --cluster NAME]",
 		Short: "Prints the MAC addresses of a cluster or address in all modes",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -100,11 +157,11 @@ func ip2macCommand() *cobra.Command {
 			return words.WriteIP2MAC(cmd.OutOrStdout(), macs)
 		},
 	}
-	addSocketFlags(cmd, &cluster, &at)
+	addClusterFlags(cmd, &cluster, &at)
 	return cmd
 }
 
-func macsOf(ctx context.Context, args []string, cluster string, at *locations) (words.MACs, error) {
+func macsOf(ctx context.Context, args []string, cluster string, at *directories) (words.MACs, error) {
 	if len(args) == 1 {
 		addr, err := netip.ParseAddr(args[0])
 		if err != nil {
@@ -112,11 +169,11 @@ func macsOf(ctx context.Context, args []string, cluster string, at *locations) (
 		}
 		return words.MACsOf(addr.WithZone(""), ""), nil
 	}
-	if cluster == "" && at.socket == "" {
-		return words.MACs{}, fmt.Errorf("say which address, or --cluster or --socket")
+	cluster, err := at.client().Which(ctx, cluster)
+	if err != nil {
+		return words.MACs{}, err
 	}
-	at.complete(cluster)
-	spec, err := agent.QueryCluster(ctx, at.socket)
+	spec, err := at.client().Cluster(ctx, cluster)
 	if err != nil {
 		return words.MACs{}, err
 	}

@@ -13,20 +13,21 @@ import (
 
 	"github.com/kube-wlbs/kube-wlbs/dataplane/agent"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/agent/kube"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/host"
 )
 
-// inKubernetes lets the agent take its config from the API server and write its status there.
-func inKubernetes(config *agent.Config, cluster string) error {
+// inKubernetes lets the agent take its configs from the API server and write its hosts' status there.
+func inKubernetes(config *agent.Config) error {
 	restConfig, err := rest.InClusterConfig()
 	if err != nil {
-		return fmt.Errorf("--cluster works in a pod only, use --cluster-file elsewhere: %w", err)
+		return fmt.Errorf("this is no pod of Kubernetes, say where the configs are by --config-dir or --cluster-file: %w", err)
 	}
 	client, err := kube.NewClient(restConfig)
 	if err != nil {
 		return err
 	}
-	sink := kube.NewSink(client, cluster, config.Node, config.Log)
-	config.Source = &kube.Source{Client: client, Cluster: cluster, Node: config.Node, Overwritten: sink.Rewrite, Log: config.Log}
+	sink := kube.NewSink(client, config.Node, config.Log)
+	config.Source = &kube.Source{Client: client, Node: config.Node, Overwritten: sink.Rewrite, Log: config.Log}
 	config.Sink = sink
 	pod := &kube.Pod{
 		Client: client, Namespace: os.Getenv("POD_NAMESPACE"), Name: os.Getenv("POD_NAME"), UID: os.Getenv("POD_UID"),
@@ -39,20 +40,21 @@ func inKubernetes(config *agent.Config, cluster string) error {
 }
 
 // byFile lets the agent take its config from a file. Nobody else checks what follows what there.
-func byFile(config *agent.Config, path string) {
+func byFile(config *agent.Config, path string) error {
 	config.Source = &agent.FileSource{Path: path, Node: config.Node, Log: config.Log}
 	config.Refuse = agent.RefuseCommandsToSuspended
 	if config.RestartHold > 0 {
 		config.Ending = systemdEnding
 	}
+	return nil
 }
 
 // systemdEnding tells a shutdown of the machine from a restart of the agent. Where systemd does not say that it stops, or
 // is not there, another agent follows: that is what --restart-hold promises.
-func systemdEnding(ctx context.Context) (agent.Ending, string) {
+func systemdEnding(ctx context.Context) (host.Ending, string) {
 	out, err := exec.CommandContext(ctx, "systemctl", "is-system-running").Output()
 	if state := strings.TrimSpace(string(out)); state == "stopping" { // its exit code is not 0 then
-		return agent.EndingShutdown, "the machine shuts down: systemd is stopping"
+		return host.EndingShutdown, "the machine shuts down: systemd is stopping"
 	}
-	return agent.EndingRestart, fmt.Sprintf("the agent was told to end, and systemd does not say that it stops (%q, %v)", strings.TrimSpace(string(out)), err)
+	return host.EndingRestart, fmt.Sprintf("the agent was told to end, and systemd does not say that it stops (%q, %v)", strings.TrimSpace(string(out)), err)
 }

@@ -36,7 +36,7 @@ type FileSource struct {
 }
 
 // Run implements Source.
-func (s *FileSource) Run(ctx context.Context, deliver func(plan.Config)) error {
+func (s *FileSource) Run(ctx context.Context, deliver func([]plan.Config)) error {
 	ticker := time.NewTicker(filePollInterval)
 	defer ticker.Stop()
 	var last []byte
@@ -60,7 +60,7 @@ func (s *FileSource) Run(ctx context.Context, deliver func(plan.Config)) error {
 				s.Log.Error("Cluster file invalid, keeping the last config", "file", s.Path, "error", err)
 				break
 			}
-			deliver(desired)
+			deliver([]plan.Config{desired})
 		}
 		select {
 		case <-ctx.Done():

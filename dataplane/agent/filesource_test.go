@@ -68,7 +68,7 @@ func TestFileSourceFollowsChanges(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	delivered, done := make(chan plan.Config), make(chan error, 1)
 	source := &FileSource{Path: path, Node: "node-c", Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
-	go func() { done <- source.Run(ctx, func(d plan.Config) { delivered <- d }) }()
+	go func() { done <- source.Run(ctx, func(d []plan.Config) { delivered <- d[0] }) }()
 	receive := func() plan.Config {
 		t.Helper()
 		select {
@@ -91,29 +91,5 @@ func TestFileSourceFollowsChanges(t *testing.T) {
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
-	}
-}
-
-func TestStateFileRoundTrip(t *testing.T) {
-	f := stateFile{dir: filepath.Join(t.TempDir(), "web")}
-	if _, found, err := f.load(); found || err != nil {
-		t.Fatalf("empty state: %v, %v", found, err)
-	}
-	d, err := parseClusterFile([]byte(clusterYAML), "node-a", 7)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := f.save(saved{Config: d, Incarnation: 9}); err != nil {
-		t.Fatal(err)
-	}
-	got, found, err := f.load()
-	if err != nil || !found || got.Incarnation != 9 || got.Config.Cluster.Generation != 7 || got.Config.Host.Spec.HostID != d.Host.Spec.HostID {
-		t.Errorf("loaded %+v, %v, %v", got, found, err)
-	}
-	if err := f.remove(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(f.dir); !os.IsNotExist(err) {
-		t.Errorf("state directory is left: %v", err)
 	}
 }

@@ -192,7 +192,7 @@ func (h *Host) start(ctx context.Context) (err error) {
 	if h.reporter.sample, err = h.sampler.first(s); err != nil {
 		return err
 	}
-	if err := h.refuse(); err != nil {
+	if err := h.refuse(ctx); err != nil {
 		return err
 	}
 	return h.step(ctx, convergence.Carrier{Up: s.Running}, convergence.Offer{Policy: h.offered.Policy()}, h.drain.adminState(h.offered))
@@ -208,7 +208,7 @@ func (h *Host) wake() time.Duration {
 
 // maintain puts right what others on the node or the segment may have undone.
 func (h *Host) maintain(ctx context.Context) error {
-	if err := h.refuse(); err != nil {
+	if err := h.refuse(ctx); err != nil {
 		return err
 	}
 	if err := h.step(ctx, convergence.Tick{}); err != nil {

@@ -53,7 +53,7 @@ type Node interface {
 	// Addresses are the node's own on the interface: at most one of each family, that of the primary virtual IP's first.
 	Addresses() []netip.Addr
 	// Refused are those of the virtual IPs that are addresses of the node itself: no host may answer for them.
-	Refused(vips []netip.Addr) ([]status.Refused, error)
+	Refused(ctx context.Context, vips []netip.Addr) ([]status.Refused, error)
 	// SetVIPs makes exactly these virtual IPs local, and the interface receive what is sent to them. It puts right what
 	// others undid. When it returned no error, addresses of an earlier call are not local any more.
 	SetVIPs(ctx context.Context, vips []netip.Addr) error

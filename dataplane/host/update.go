@@ -26,7 +26,7 @@ func (h *Host) update(ctx context.Context) error {
 		h.report()
 		return nil
 	}
-	if p.NeedsRestart(h.offered) {
+	if len(p.VIPs) == 0 || p.NeedsRestart(h.offered) {
 		h.restart = true
 		return nil
 	}
@@ -42,7 +42,7 @@ func (h *Host) update(ctx context.Context) error {
 			delete(h.plans, digest)
 		}
 	}
-	if err := h.refuse(); err != nil {
+	if err := h.refuse(ctx); err != nil {
 		return err
 	}
 	return h.step(ctx, convergence.Offer{Policy: p.Policy()}, h.drain.adminState(p))
@@ -60,7 +60,7 @@ func (h *Host) nextPlan() (*plan.Plan, error) {
 
 // refuse finds out which virtual IPs are the node's own addresses. They are not served, here alone: peers may serve them. It is
 // an error if nothing is left to serve.
-func (h *Host) refuse() error {
+func (h *Host) refuse(ctx context.Context) error {
 	p := h.planInForce()
 	vips := slices.Clone(p.VIPs)
 	for _, vip := range h.offered.VIPs {
@@ -68,7 +68,7 @@ func (h *Host) refuse() error {
 			vips = append(vips, vip)
 		}
 	}
-	refused, err := h.Node.Refused(vips)
+	refused, err := h.Node.Refused(ctx, vips)
 	if err != nil {
 		h.Log.Error("Addresses of the node not checked", "error", err)
 		return nil

@@ -113,7 +113,7 @@ func (p *Plan) resolve(spec *v1alpha1.LoadBalancingClusterSpec, host *v1alpha1.L
 // NeedsRestart reports whether the plan asks for more than a host can change while it is a member: it has to leave the cluster
 // and to begin anew.
 func (p *Plan) NeedsRestart(old *Plan) bool {
-	return p.HostID != old.HostID || p.InterfaceName != old.InterfaceName || p.Hook != old.Hook ||
+	return p.HostID != old.HostID || p.InterfaceName != old.InterfaceName ||
 		p.Connections != old.Connections || p.ClusterMAC.String() != old.ClusterMAC.String() || p.Primary != old.Primary
 }
 

@@ -92,7 +92,8 @@ func (s *setter) dataplane(f *Facts) {
 func whereFilterStands(d *Dataplane) string {
 	message := fmt.Sprintf("filter at %s of %s", d.Hook, d.Interface)
 	if d.WishedHook != "" && d.WishedHook != v1alpha1.HookAuto && d.WishedHook != d.Hook {
-		message += fmt.Sprintf(", not at %s: the clusters on an interface share one hook, and another one that was there before chose it", d.WishedHook)
+		message += fmt.Sprintf(", not at %s: the clusters on an interface share one hook, which the oldest that names one chooses "+
+			"if it is possible there", d.WishedHook)
 	}
 	return message
 }

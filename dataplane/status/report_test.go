@@ -111,7 +111,7 @@ func TestConditions(t *testing.T) {
 	}{
 		"serves":            {func(*Facts) {}, ready, "True Serving: host converged, members 1,2, epoch 12"},
 		"filter":            {func(*Facts) {}, dataplane, "True DataplaneReady: filter at XDP of eth0"},
-		"another hook":      {func(f *Facts) { f.Dataplane.WishedHook = v1alpha1.HookTCX }, dataplane, "True DataplaneReady: filter at XDP of eth0, not at TCX: the clusters on an interface share one hook, and another one that was there before chose it"},
+		"another hook":      {func(f *Facts) { f.Dataplane.WishedHook = v1alpha1.HookTCX }, dataplane, "True DataplaneReady: filter at XDP of eth0, not at TCX: the clusters on an interface share one hook, which the oldest that names one chooses if it is possible there"},
 		"heartbeat unsent":  {func(f *Facts) { f.SendError = Because(v1alpha1.ReasonMTUTooSmall, errors.New("MTU 1400")) }, dataplane, "False MTUTooSmall: MTU 1400"},
 		"ended":             {func(f *Facts) { f.Ended, f.SendError = "the node shuts down", errors.New("down") }, dataplane, "False AgentEnded: the node shuts down"},
 		"host ID twice":     {conflict(convergence.CauseDuplicateHostID), consistent, "False DuplicateHostID: a and b differ; so do c and d"},

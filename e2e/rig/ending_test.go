@@ -46,11 +46,11 @@ func TestRestartAndShutdown(t *testing.T) {
 	lapse(t, time.Second)
 	report := stop(t, run)
 	none(t, report.Failed(), len(report.Attempts))
-	if _, err := os.Stat(filepath.Join(h.StateDir(), "desired.json")); err != nil {
+	if _, err := os.Stat(filepath.Join(h.StateDir(), ClusterName, "config.json")); err != nil {
 		t.Errorf("the config for the next boot: %v", err)
 	}
-	if _, err := os.Stat(h.Pins()); !os.IsNotExist(err) {
-		t.Errorf("programs are still pinned at %s: %v", h.Pins(), err)
+	if pins, err := files(h.Pins()); err != nil || len(pins) > 0 {
+		t.Errorf("still pinned at %s: %v, %v", h.Pins(), pins, err)
 	}
 	must(t, h.Start())
 	r.converged(t, r.Hosts...)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/agent/query"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat"
 )
 
@@ -90,7 +91,7 @@ func (h *Host) Start() error {
 	}
 	args := append([]string{
 		"run", "--cluster-file", h.clusterFile(), "--node", h.Name,
-		"--state-dir", h.StateDir(), "--socket", h.Socket(), "--bpffs-dir", h.Pins(),
+		"--state-dir", h.StateDir(), "--run-dir", h.RunDir(), "--bpffs-dir", h.Pins(),
 	}, h.rig.opts.AgentFlags...)
 	var err error
 	h.agent, err = h.NS.start(h.AgentLog(), h.rig.opts.Detach, h.rig.opts.AgentEnv, h.rig.opts.Agent, args...)
@@ -139,8 +140,13 @@ func (h *Host) AgentLog() string { return h.path("agent.log") }
 // StateDir is where the agent keeps its files.
 func (h *Host) StateDir() string { return h.path("state") }
 
-// Socket is the path of the agent's query socket.
-func (h *Host) Socket() string { return h.path("sock") }
+// RunDir is where the agent's query socket is. It is short, as paths of sockets have to be.
+func (h *Host) RunDir() string { return filepath.Join(h.rig.opts.Dir, h.Name) }
+
+// client asks the host's agent.
+func (h *Host) client() query.Client {
+	return query.Client{Path: filepath.Join(h.RunDir(), "agent.sock")}
+}
 
 // Pins is the agent's directory in the rig's bpffs.
 func (h *Host) Pins() string { return filepath.Join(h.rig.bpffs(), h.Name) }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -33,16 +34,34 @@ func (h *Host) Leftovers() ([]string, error) {
 		return nil, fmt.Errorf("look for leftovers on %s: %w", h.Name, err)
 	}
 	for what, path := range map[string]string{"pins": h.Pins(), "state": h.StateDir()} {
-		entries, err := os.ReadDir(path)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		found, err := files(path)
+		if err != nil {
 			return nil, err
 		}
-		for _, e := range entries {
-			left = append(left, what+" "+e.Name())
+		for _, f := range found {
+			if f != "lock" { // it is the agent's as long as that runs
+				left = append(left, what+" "+f)
+			}
 		}
 	}
 	slices.Sort(left)
 	return left, nil
+}
+
+// files are the paths of all files below a directory, relative to it. None are there if it is not.
+func files(dir string) ([]string, error) {
+	var found []string
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err == nil && !entry.IsDir() {
+			path, err = filepath.Rel(dir, path)
+			found = append(found, path)
+		}
+		return err
+	})
+	return found, err
 }
 
 // foreignAddresses are those on lo beside the loopback's own.

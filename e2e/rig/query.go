@@ -6,8 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
-	"net/http"
 	"os/exec"
 	"slices"
 	"time"
@@ -15,29 +13,20 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
-// Query asks the host's agent what it takes itself for.
+// Query asks the host's agent what it takes itself for, in the rig's first cluster.
 func (h *Host) Query(ctx context.Context) (*v1alpha1.LoadBalancingHost, error) {
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", h.Socket())
-	}}
-	defer transport.CloseIdleConnections()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agent/v1/host", nil)
+	return h.QueryIn(ctx, h.rig.Cluster.Name)
+}
+
+// QueryIn does so for any cluster.
+func (h *Host) QueryIn(ctx context.Context, cluster string) (*v1alpha1.LoadBalancingHost, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	is, err := h.client().Host(ctx, cluster)
 	if err != nil {
 		return nil, fmt.Errorf("query %s: %w", h.Name, err)
 	}
-	response, err := (&http.Client{Transport: transport, Timeout: queryTimeout}).Do(request)
-	if err != nil {
-		return nil, fmt.Errorf("query %s: %w", h.Name, err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	host := &v1alpha1.LoadBalancingHost{}
-	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("query %s: %s", h.Name, response.Status)
-	}
-	if err := json.NewDecoder(response.Body).Decode(host); err != nil {
-		return nil, fmt.Errorf("query %s: %w", h.Name, err)
-	}
-	return host, nil
+	return is, nil
 }
 
 // queryTimeout bounds the wait for an agent that is frozen.
@@ -45,7 +34,7 @@ const queryTimeout = 2 * time.Second
 
 // QueryCLI does the same as people do, with "wlbs-agent query -o json".
 func (h *Host) QueryCLI(ctx context.Context) (*v1alpha1.LoadBalancingHost, error) {
-	out, err := exec.CommandContext(ctx, h.rig.opts.Agent, "query", "--socket", h.Socket(), "-o", "json").Output()
+	out, err := exec.CommandContext(ctx, h.rig.opts.Agent, "query", "--run-dir", h.RunDir(), "-o", "json").Output()
 	if err != nil {
 		return nil, fmt.Errorf("query %s: %w", h.Name, err)
 	}

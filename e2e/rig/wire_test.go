@@ -133,7 +133,7 @@ func (r *Rig) identified(t *testing.T, frames []Frame, hosts ...*Host) {
 	}
 	first := hosts[0]
 	must(t, poll(soon(t, patience), func() error {
-		out, err := exec.CommandContext(t.Context(), r.opts.Agent, "display", "--socket", first.Socket()).Output()
+		out, err := exec.CommandContext(t.Context(), r.opts.Agent, "display", "--run-dir", first.RunDir()).Output()
 		if err != nil {
 			return err
 		}

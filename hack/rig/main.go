@@ -109,8 +109,8 @@ func howToPlay(r *rig.Rig, dir, agent string) string {
 	line("")
 	line("  for i in {1..12}; do ip netns exec %s curl -s --interface %s http://%s/; done", r.Client.Name, "10.77.1.$i",
 		rig.VIP)
-	line("  %s query --socket %s                                # this host's view", agent, first.Socket())
-	line("  watch -n1 '%s query --socket %s'", agent, last.Socket())
+	line("  %s query --run-dir %s                               # this host's view", agent, first.RunDir())
+	line("  watch -n1 '%s query --run-dir %s'", agent, last.RunDir())
 	line("")
 	line("Break something:")
 	line("")

@@ -12,7 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
-	"github.com/kube-wlbs/kube-wlbs/dataplane/agent"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/host"
 )
 
 // Pod is the pod that an agent runs in.
@@ -34,22 +34,22 @@ const (
 // before, and its DaemonSet is there to make the next one. When the node shuts down, in whatever way, nobody deleted the
 // pod: systemd ends its processes, or the kubelet does on its own (graceful node shutdown). It is that, and not
 // a sign of a shutdown that each init system and each kind of shutdown gives in another way, which is looked for.
-func (p *Pod) Ending(ctx context.Context) (ending agent.Ending, why string) {
+func (p *Pod) Ending(ctx context.Context) (ending host.Ending, why string) {
 	pod, err := p.object(ctx, "/api/v1/namespaces", p.Namespace, "pods", p.Name)
 	switch {
 	case err != nil:
-		return agent.EndingShutdown, fmt.Sprintf("the agent was told to end, and cannot find out why: %v", err)
+		return host.EndingShutdown, fmt.Sprintf("the agent was told to end, and cannot find out why: %v", err)
 	case pod != nil && string(pod.UID) == p.UID && pod.DeletionTimestamp.IsZero():
-		return agent.EndingShutdown, "the node shuts down, or ends the agent's container on its own"
+		return host.EndingShutdown, "the node shuts down, or ends the agent's container on its own"
 	}
 	daemonSet, err := p.object(ctx, "/apis/apps/v1/namespaces", p.Namespace, "daemonsets", p.DaemonSet)
 	switch {
 	case err != nil:
-		return agent.EndingShutdown, fmt.Sprintf("the agent's pod was deleted, and whether another follows is unknown: %v", err)
+		return host.EndingShutdown, fmt.Sprintf("the agent's pod was deleted, and whether another follows is unknown: %v", err)
 	case daemonSet == nil || !daemonSet.DeletionTimestamp.IsZero():
-		return agent.EndingRemoval, fmt.Sprintf("the agent's pod and DaemonSet %s/%s were deleted", p.Namespace, p.DaemonSet)
+		return host.EndingRemoval, fmt.Sprintf("the agent's pod and DaemonSet %s/%s were deleted", p.Namespace, p.DaemonSet)
 	}
-	return agent.EndingRestart, "the agent's pod is replaced"
+	return host.EndingRestart, "the agent's pod is replaced"
 }
 
 // object returns the metadata of an object, nil if there is none. It asks until there is an answer or ctx ends.

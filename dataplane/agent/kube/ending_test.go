@@ -18,7 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
-	"github.com/kube-wlbs/kube-wlbs/dataplane/agent"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/host"
 )
 
 // workload is an agent's pod and DaemonSet on the API server, both kept by a finalizer when they are deleted.
@@ -68,7 +68,7 @@ func newWorkload(t *testing.T, name string) *workload {
 	return w
 }
 
-func (w *workload) ends(t *testing.T, want agent.Ending, words string) {
+func (w *workload) ends(t *testing.T, want host.Ending, words string) {
 	t.Helper()
 	if ending, why := w.asked.Ending(t.Context()); ending != want || !strings.Contains(why, words) {
 		t.Errorf("Ending() = %d, %q; want %d, %q", ending, why, want, words)
@@ -93,22 +93,22 @@ func (w *workload) delete(t *testing.T, o client.Object, gone bool) {
 
 func TestEnding(t *testing.T) {
 	w := newWorkload(t, "ending")
-	w.ends(t, agent.EndingShutdown, "the node shuts down") // nobody deleted the pod
+	w.ends(t, host.EndingShutdown, "the node shuts down") // nobody deleted the pod
 	w.delete(t, w.pod, false)
-	w.ends(t, agent.EndingRestart, "is replaced")
+	w.ends(t, host.EndingRestart, "is replaced")
 	w.delete(t, w.daemonSet, false)
-	w.ends(t, agent.EndingRemoval, "DaemonSet default/ending were deleted")
+	w.ends(t, host.EndingRemoval, "DaemonSet default/ending were deleted")
 	w.delete(t, w.daemonSet, true)
-	w.ends(t, agent.EndingRemoval, "DaemonSet default/ending were deleted")
+	w.ends(t, host.EndingRemoval, "DaemonSet default/ending were deleted")
 }
 
 // A pod that was removed by force is not there any more, or another has its name.
 func TestEndingOfPodRemovedByForce(t *testing.T) {
 	w := newWorkload(t, "forced")
 	w.asked.UID = "another"
-	w.ends(t, agent.EndingRestart, "is replaced")
+	w.ends(t, host.EndingRestart, "is replaced")
 	w.delete(t, w.pod, true)
-	w.ends(t, agent.EndingRestart, "is replaced")
+	w.ends(t, host.EndingRestart, "is replaced")
 }
 
 // Who cannot ask leaves, in time.
@@ -130,7 +130,7 @@ func TestEndingWithoutAnswer(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 			defer cancel()
 			ending, why := (&Pod{Client: api, Namespace: "default", Name: "pod", UID: "1", DaemonSet: "agents"}).Ending(ctx)
-			if ending != agent.EndingShutdown || !strings.Contains(why, "cannot find out why") {
+			if ending != host.EndingShutdown || !strings.Contains(why, "cannot find out why") {
 				t.Errorf("Ending() = %d, %q", ending, why)
 			}
 		})
@@ -145,9 +145,9 @@ func TestSinkWritesLastWords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sink := NewSink(api, "last", "node-a", logger(t))
+	sink := NewSink(api, "node-a", logger(t))
 	ctx, cancel := context.WithCancel(t.Context())
-	sink.Report(&v1alpha1.LoadBalancingHostStatus{State: v1alpha1.HostStopped, Members: []int32{1}})
+	sink.Report(reportOf("last", v1alpha1.HostStopped, 1))
 	cancel()
 	if err := sink.Run(ctx); err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/host"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/plan"
 	"github.com/kube-wlbs/kube-wlbs/internal/kubetest"
 )
@@ -61,6 +62,16 @@ func create(t *testing.T, c client.Client, name, vip string) (*v1alpha1.LoadBala
 	return cluster, host
 }
 
+// configOf returns the config of a cluster among all.
+func configOf(all []plan.Config, cluster string) (plan.Config, bool) {
+	for _, c := range all {
+		if c.Host.Spec.ClusterName == cluster {
+			return c, true
+		}
+	}
+	return plan.Config{}, false
+}
+
 func TestSourceDeliversChangesOfEitherObject(t *testing.T) {
 	c := newClient(t)
 	cluster, host := create(t, c, "source", "10.77.0.100")
@@ -70,16 +81,16 @@ func TestSourceDeliversChangesOfEitherObject(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patient)
 	defer cancel()
-	delivered := make(chan plan.Config, 64)
-	source := &Source{Client: rest, Cluster: "source", Node: "node-a", Log: logger(t)}
+	delivered := make(chan []plan.Config, 64)
+	source := &Source{Client: rest, Node: "node-a", Log: logger(t)}
 	done := make(chan error, 1)
-	go func() { done <- source.Run(ctx, func(d plan.Config) { delivered <- d }) }()
+	go func() { done <- source.Run(ctx, func(d []plan.Config) { delivered <- d }) }()
 	await := func(what string, ok func(plan.Config) bool) {
 		t.Helper()
 		for {
 			select {
-			case d := <-delivered:
-				if ok(d) {
+			case all := <-delivered:
+				if d, found := configOf(all, "source"); found && ok(d) {
 					return
 				}
 			case <-ctx.Done():
@@ -111,6 +122,12 @@ func TestSourceDeliversChangesOfEitherObject(t *testing.T) {
 	}
 }
 
+func reportOf(cluster string, state v1alpha1.HostState, members ...int32) host.Report {
+	h := &v1alpha1.LoadBalancingHost{Spec: v1alpha1.LoadBalancingHostSpec{ClusterName: cluster}}
+	h.Status.State, h.Status.Members = state, members
+	return host.Report{Host: h}
+}
+
 func TestSinkWritesNewsAtOnceAndReleases(t *testing.T) {
 	c := newClient(t)
 	_, host := create(t, c, "sink", "10.77.1.100")
@@ -118,13 +135,13 @@ func TestSinkWritesNewsAtOnceAndReleases(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sink := NewSink(rest, "sink", "node-a", logger(t))
+	sink := NewSink(rest, "node-a", logger(t))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- sink.Run(ctx) }()
 
 	report := func(members ...int32) {
-		sink.Report(&v1alpha1.LoadBalancingHostStatus{State: v1alpha1.HostConverged, Members: members})
+		sink.Report(reportOf("sink", v1alpha1.HostConverged, members...))
 	}
 	read := func() v1alpha1.LoadBalancingHostStatus {
 		t.Helper()
@@ -173,7 +190,7 @@ func TestSinkWritesNewsAtOnceAndReleases(t *testing.T) {
 		t.Fatal("the finalizer did not keep the host")
 	}
 	for range 2 { // the second time there is nothing left to do
-		if err := sink.Released(t.Context()); err != nil {
+		if err := sink.Released(t.Context(), "sink"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -190,13 +207,13 @@ func TestSinkRewritesWhatTheManagerOverwrote(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sink := NewSink(api, "over", "node-a", logger(t))
-	source := &Source{Client: api, Cluster: "over", Node: "node-a", Overwritten: sink.Rewrite, Log: logger(t)}
+	sink := NewSink(api, "node-a", logger(t))
+	source := &Source{Client: api, Node: "node-a", Overwritten: sink.Rewrite, Log: logger(t)}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 2)
 	go func() { done <- sink.Run(ctx) }()
-	go func() { done <- source.Run(ctx, func(plan.Config) {}) }()
-	sink.Report(&v1alpha1.LoadBalancingHostStatus{State: v1alpha1.HostConverged, Members: []int32{1}})
+	go func() { done <- source.Run(ctx, func([]plan.Config) {}) }()
+	sink.Report(reportOf("over", v1alpha1.HostConverged, 1))
 	await := func(state v1alpha1.HostState) {
 		t.Helper()
 		for end := time.Now().Add(patient); time.Now().Before(end); time.Sleep(poll) {

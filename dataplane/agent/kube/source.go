@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package kube connects an agent to Kubernetes: its config comes from two objects of the
-// wlbs.dev group, its status goes to one of them.
+// Package kube connects an agent to Kubernetes: its configs come from the LoadBalancingClusters and the LoadBalancingHosts of its
+// node, its status goes to the latter.
 package kube
 
 import (
+	"cmp"
 	"context"
-	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
@@ -21,63 +23,31 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/plan"
 )
 
-const (
-	clusterResource = "loadbalancingclusters"
-	hostResource    = "loadbalancinghosts"
-)
-
-// NewClient returns a client for the wlbs.dev group and nothing else: an agent needs
-// two objects, and the clients that know every type of Kubernetes cost tens of MiB.
-func NewClient(config *rest.Config) (rest.Interface, error) {
-	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
-		return nil, fmt.Errorf("scheme of %s: %w", v1alpha1.GroupVersion, err)
-	}
-	config = rest.CopyConfig(config)
-	config.GroupVersion = &v1alpha1.GroupVersion
-	config.APIPath = "/apis"
-	config.ContentType = runtime.ContentTypeJSON
-	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
-	client, err := rest.RESTClientFor(config)
-	if err != nil {
-		return nil, fmt.Errorf("API client: %w", err)
-	}
-	return client, nil
-}
-
-// Source watches one LoadBalancingCluster and this node's LoadBalancingHost.
+// Source watches all LoadBalancingClusters, and the LoadBalancingHosts of one node.
 type Source struct {
 	Client rest.Interface
-	// Cluster and Node name the two objects.
-	Cluster, Node string
-	// Overwritten is called when the manager set the host's state to Unknown, for this agent seemed dead; nil for nothing.
-	Overwritten func()
+	// Node is the node's name.
+	Node string
+	// Overwritten is called with the cluster's name when the manager set a host's state to Unknown, for this agent seemed
+	// dead; nil for nothing.
+	Overwritten func(cluster string)
 	Log         *slog.Logger
 }
 
-// Run implements the agent's Source. Nothing is delivered before both objects were listed once.
-func (s *Source) Run(ctx context.Context, deliver func(plan.Config)) error {
+// Run implements agent.Source. Nothing is delivered before both kinds were listed once.
+func (s *Source) Run(ctx context.Context, deliver func([]plan.Config)) error {
 	var mu sync.Mutex // serialises the two informers' handlers
 	var synced bool
 	var clusters, hosts cache.Store
-	hostName := v1alpha1.HostObjectName(s.Cluster, s.Node)
 	update := func() {
 		mu.Lock()
 		defer mu.Unlock()
-		if !synced {
-			return
+		if synced {
+			deliver(configs(clusters, hosts))
 		}
-		var d plan.Config
-		if cluster, ok := stored[*v1alpha1.LoadBalancingCluster](clusters); ok {
-			d.Cluster = cluster.DeepCopy()
-		}
-		if host, ok := stored[*v1alpha1.LoadBalancingHost](hosts); ok {
-			d.Host = host.DeepCopy()
-		}
-		deliver(d)
 	}
-	clusters, clusterInformer := s.informer(clusterResource, s.Cluster, &v1alpha1.LoadBalancingCluster{}, update)
-	hosts, hostInformer := s.informer(hostResource, hostName, &v1alpha1.LoadBalancingHost{}, update)
+	clusters, clusterInformer := s.informer(clusterResource, fields.Everything(), &v1alpha1.LoadBalancingCluster{}, update)
+	hosts, hostInformer := s.informer(hostResource, fields.OneTermEqualSelector("spec.nodeName", s.Node), &v1alpha1.LoadBalancingHost{}, update)
 
 	var wg sync.WaitGroup
 	for _, i := range []cache.Controller{clusterInformer, hostInformer} {
@@ -93,10 +63,44 @@ func (s *Source) Run(ctx context.Context, deliver func(plan.Config)) error {
 	return nil
 }
 
-func (s *Source) informer(resource, name string, example runtime.Object, update func()) (cache.Store, cache.Controller) {
-	lw := cache.NewListWatchFromClient(s.Client, resource, metav1.NamespaceAll, fields.OneTermEqualSelector("metadata.name", name))
+// configs are those of all hosts of the node, by the clusters' creation times, then names. A host whose cluster is not known, and that
+// is not deleted, is left out: the cluster is new, and its event follows that of the host.
+func configs(clusters, hosts cache.Store) []plan.Config {
+	byName := map[string]*v1alpha1.LoadBalancingCluster{}
+	for _, o := range clusters.List() {
+		if c, ok := o.(*v1alpha1.LoadBalancingCluster); ok {
+			byName[c.Name] = c
+		}
+	}
+	var out []plan.Config
+	for _, o := range hosts.List() {
+		h, ok := o.(*v1alpha1.LoadBalancingHost)
+		if !ok {
+			continue
+		}
+		cluster := byName[h.Spec.ClusterName]
+		if cluster == nil && h.DeletionTimestamp.IsZero() {
+			continue
+		}
+		out = append(out, plan.Config{Cluster: cluster.DeepCopy(), Host: h.DeepCopy()})
+	}
+	slices.SortFunc(out, func(a, b plan.Config) int {
+		return cmp.Or(createdAt(a).Compare(createdAt(b)), strings.Compare(a.Host.Spec.ClusterName, b.Host.Spec.ClusterName))
+	})
+	return out
+}
+
+// createdAt is when the cluster was made, the zero time if that is unknown.
+func createdAt(c plan.Config) time.Time {
+	if c.Cluster == nil {
+		return time.Time{}
+	}
+	return c.Cluster.CreationTimestamp.Time
+}
+
+func (s *Source) informer(resource string, which fields.Selector, example runtime.Object, update func()) (cache.Store, cache.Controller) {
 	return cache.NewInformerWithOptions(cache.InformerOptions{
-		ListerWatcher: lw,
+		ListerWatcher: cache.NewListWatchFromClient(s.Client, resource, metav1.NamespaceAll, which),
 		ObjectType:    example,
 		Handler: cache.ResourceEventHandlerFuncs{
 			AddFunc: func(any) { update() },
@@ -104,8 +108,8 @@ func (s *Source) informer(resource, name string, example runtime.Object, update 
 				if specChanged(before, after) {
 					update()
 				}
-				if s.Overwritten != nil && becameUnknown(before, after) {
-					s.Overwritten()
+				if h, ok := becameUnknown(before, after); ok && s.Overwritten != nil {
+					s.Overwritten(h.Spec.ClusterName)
 				}
 			},
 			DeleteFunc: func(any) { update() },
@@ -113,21 +117,13 @@ func (s *Source) informer(resource, name string, example runtime.Object, update 
 	})
 }
 
-// stored returns the one object that a store may have.
-func stored[T any](store cache.Store) (object T, ok bool) {
-	for _, o := range store.List() {
-		object, ok = o.(T)
-	}
-	return object, ok
-}
-
-func becameUnknown(before, after any) bool {
+func becameUnknown(before, after any) (*v1alpha1.LoadBalancingHost, bool) {
 	b, okB := before.(*v1alpha1.LoadBalancingHost)
 	a, okA := after.(*v1alpha1.LoadBalancingHost)
-	return okA && okB && a.Status.State == v1alpha1.HostUnknown && b.Status.State != v1alpha1.HostUnknown
+	return a, okA && okB && a.Status.State == v1alpha1.HostUnknown && b.Status.State != v1alpha1.HostUnknown
 }
 
-// specChanged keeps the agent's own status writes from coming back as news.
+// specChanged keeps the agents' own status writes from coming back as news.
 func specChanged(before, after any) bool {
 	b, okB := before.(metav1.Object)
 	a, okA := after.(metav1.Object)

@@ -49,7 +49,8 @@ func (c Client) Ready(ctx context.Context) error { return c.get(ctx, ReadyPath, 
 // Clusters returns the names of the clusters that the node is a host of, in order.
 func (c Client) Clusters(ctx context.Context) ([]string, error) {
 	var names []string
-	return names, c.get(ctx, ClustersPath, &names)
+	err := c.get(ctx, ClustersPath, &names)
+	return names, err
 }
 
 // Which returns name, or where that is empty the name of the only cluster that the node is a host of.
@@ -85,7 +86,8 @@ func (c Client) Cluster(ctx context.Context, cluster string) (*v1alpha1.LoadBala
 // Peers returns the hosts of a cluster that the node hears, and who they say they are.
 func (c Client) Peers(ctx context.Context, cluster string) ([]words.Peer, error) {
 	var peers []words.Peer
-	return peers, c.part(ctx, cluster, PeersPart, &peers)
+	err := c.part(ctx, cluster, PeersPart, &peers)
+	return peers, err
 }
 
 func (c Client) part(ctx context.Context, cluster, part string, into any) error {

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// lockRetry is how soon an agent that waits notices that the one before it ended.
+const lockRetry = 100 * time.Millisecond
+
+// ErrLocked says that another agent runs on the node.
+var ErrLocked = errors.New("another agent runs on this node")
+
+// Holder is the agent that holds a node's lock.
+type Holder struct {
+	// PID of the agent, in its own PID namespace.
+	PID int
+	// Owner is Config.Owner of the agent.
+	Owner string
+}
+
+// String names the holder.
+func (h Holder) String() string {
+	if h.Owner == "" {
+		return fmt.Sprintf("process %d", h.PID)
+	}
+	return fmt.Sprintf("process %d of %s", h.PID, h.Owner)
+}
+
+// lock is held by one agent on a node at a time: sockets, pins and addresses belong to it. The kernel releases it with the
+// process, however that ends.
+type lock struct{ file *os.File }
+
+// acquire waits for the lock until ctx ends, and returns nil then.
+func acquire(ctx context.Context, stateDir, owner string, log *slog.Logger) (*lock, error) {
+	for said := false; ; {
+		l, err := tryLock(stateDir, owner)
+		if !errors.Is(err, ErrLocked) {
+			return l, err
+		}
+		if !said {
+			log.Warn("Waiting for the agent that runs on this node to end", "holder", err)
+			said = true
+		}
+		select {
+		case <-ctx.Done():
+			return nil, nil
+		case <-time.After(lockRetry):
+		}
+	}
+}
+
+// tryLock takes the lock, or returns an error that names its holder.
+func tryLock(stateDir, owner string) (*lock, error) {
+	file, err := openLock(stateDir)
+	if err != nil {
+		return nil, fmt.Errorf("lock of the node: %w", err)
+	}
+	err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	switch {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		_ = file.Close()
+		holder, _ := LockHolder(stateDir)
+		return nil, fmt.Errorf("%w: %s", ErrLocked, holder)
+	case err != nil:
+		_ = file.Close()
+		return nil, fmt.Errorf("lock %s: %w", file.Name(), err)
+	}
+	// Who holds it is for people; a disk that is full or read-only keeps no agent from serving.
+	if file.Truncate(0) == nil {
+		_, _ = fmt.Fprintf(file, "%d %s\n", os.Getpid(), owner)
+	}
+	return &lock{file}, nil
+}
+
+// openLock opens the lock's file, on a disk that takes none the directory, which can be locked as well.
+func openLock(stateDir string) (*os.File, error) {
+	mkdirErr := os.MkdirAll(stateDir, 0o700)
+	file, err := os.OpenFile(lockPath(stateDir), os.O_RDWR|os.O_CREATE, 0o600)
+	if err == nil {
+		return file, nil
+	}
+	for _, path := range []string{lockPath(stateDir), stateDir} {
+		if file, err := os.Open(path); err == nil {
+			return file, nil
+		}
+	}
+	return nil, errors.Join(mkdirErr, err)
+}
+
+func lockPath(stateDir string) string { return filepath.Join(stateDir, "lock") }
+
+// release lets the next agent on.
+func (l *lock) release() { _ = l.file.Close() }
+
+// LockHolder returns the agent that took the node's lock last, whether it still runs or not.
+func LockHolder(stateDir string) (Holder, error) {
+	content, err := os.ReadFile(lockPath(stateDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return Holder{}, nil
+	}
+	if err != nil {
+		return Holder{}, fmt.Errorf("lock of the node: %w", err)
+	}
+	pid, owner, _ := strings.Cut(strings.TrimSpace(string(content)), " ")
+	h := Holder{Owner: owner}
+	if h.PID, err = strconv.Atoi(pid); err != nil {
+		return Holder{}, nil // it could not say so
+	}
+	return h, nil
+}
