@@ -14,6 +14,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // Leftovers names everything of the agent that is still on the host: addresses, receive filters, groups, programs, disciplines,
@@ -94,7 +95,8 @@ func programs() ([]string, error) {
 	}
 	for name, hook := range map[string]ebpf.AttachType{"ingress": ebpf.AttachTCXIngress, "egress": ebpf.AttachTCXEgress} {
 		res, err := link.QueryPrograms(link.QueryOptions{Target: eth0.Attrs().Index, Attach: hook})
-		if err != nil && !errors.Is(err, ebpf.ErrNotSupported) {
+		// Kernels before 6.6 do not know the attach type.
+		if err != nil && !errors.Is(err, ebpf.ErrNotSupported) && !errors.Is(err, unix.EINVAL) {
 			return nil, err
 		}
 		if res != nil && len(res.Programs) > 0 {
