@@ -353,6 +353,7 @@ func TestClustersLeaveEachOtherAlone(t *testing.T) {
 }
 
 func disturb(t *testing.T, hook Hook) {
+	requireHook(t, hook)
 	n := newNode(t)
 	web := n.serve(func(c *InterfaceConfig) { c.Hook = hook })
 	if web.Hook() != hook {
