@@ -20,6 +20,7 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/controllers/hosts"
 	"github.com/kube-wlbs/kube-wlbs/controllers/shared"
 	"github.com/kube-wlbs/kube-wlbs/controllers/status"
+	"github.com/kube-wlbs/kube-wlbs/controllers/virtualips"
 )
 
 // Leader election and its events, in the manager's own namespace:
@@ -70,7 +71,7 @@ func CacheOptions(namespace string) cache.Options {
 func trimNode(obj any) (any, error) {
 	if node, ok := obj.(*corev1.Node); ok {
 		node.ManagedFields, node.Annotations = nil, nil
-		node.Status = corev1.NodeStatus{Conditions: node.Status.Conditions}
+		node.Status = corev1.NodeStatus{Conditions: node.Status.Conditions, Addresses: node.Status.Addresses}
 	}
 	return obj, nil
 }
@@ -81,6 +82,9 @@ func Setup(mgr manager.Manager, o Options) error {
 	for name, setup := range map[string]func() error{
 		"hosts": func() error {
 			return hosts.Setup(mgr, &hosts.Reconciler{Client: mgr.GetClient(), Recorder: recorder, NodeLostAfter: o.NodeLostAfter})
+		},
+		"virtualips": func() error {
+			return virtualips.Setup(mgr, &virtualips.Reconciler{Client: mgr.GetClient(), API: mgr.GetAPIReader()})
 		},
 		"agents": func() error {
 			return agents.Setup(mgr, &agents.Reconciler{Client: mgr.GetClient(), Namespace: o.Namespace, AgentImage: o.AgentImage})

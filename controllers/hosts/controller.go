@@ -198,6 +198,9 @@ func (r *Reconciler) applyHosts(ctx context.Context, cluster *v1alpha1.LoadBalan
 			},
 			Spec: hostSpec(cluster, name, ids[name], plan.maintenance[name]),
 		}
+		if current := plan.current[name]; current != nil {
+			desired.Spec.VirtualIPs = current.Spec.VirtualIPs // which are not ours
+		}
 		if upToDate(plan.current[name], desired) {
 			continue
 		}
@@ -226,8 +229,11 @@ func upToDate(current, desired *v1alpha1.LoadBalancingHost) bool {
 	return true
 }
 
+// applyHost writes all of a host but its virtual IPs, which are allotted elsewhere.
 func (r *Reconciler) applyHost(ctx context.Context, host *v1alpha1.LoadBalancingHost) error {
-	config, err := shared.ApplyConfiguration(shared.HostKind, host.Name, map[string]any{"metadata": &host.ObjectMeta, "spec": &host.Spec})
+	spec := host.Spec
+	spec.VirtualIPs = nil
+	config, err := shared.ApplyConfiguration(shared.HostKind, host.Name, map[string]any{"metadata": &host.ObjectMeta, "spec": &spec})
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 	"github.com/kube-wlbs/kube-wlbs/controllers/shared"
+	"github.com/kube-wlbs/kube-wlbs/controllers/virtualips"
 	"github.com/kube-wlbs/kube-wlbs/internal/words"
 )
 
@@ -23,14 +24,9 @@ type observation struct {
 	cluster *v1alpha1.LoadBalancingCluster
 	// reports of all hosts of the cluster, in any order.
 	reports []report
-	// conflicts are other clusters that have virtual IPs in common with this one.
-	conflicts []vipConflict
-	now       time.Time
-}
-
-// vipConflict is a virtual IP that another cluster has too.
-type vipConflict struct {
-	cluster, virtualIP string
+	// problems are the virtual IPs that the cluster does not hold, or not alone.
+	problems []virtualips.Problem
+	now      time.Time
 }
 
 // summarize finds out whom to believe.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 	"github.com/kube-wlbs/kube-wlbs/controllers/shared"
+	"github.com/kube-wlbs/kube-wlbs/controllers/virtualips"
 )
 
 var testNow = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -391,13 +392,40 @@ func TestAggregateCounts(t *testing.T) {
 }
 
 func TestAggregateVirtualIPConflict(t *testing.T) {
+	conflict := virtualips.Problem{Reason: v1alpha1.ReasonVirtualIPConflict, Message: "192.0.2.10 is held by mail"}
+	address := virtualips.Problem{Reason: v1alpha1.ReasonVirtualIPIsNodeAddress, Message: "192.0.2.11 is node-a's"}
+	for reason, problems := range map[string][]virtualips.Problem{
+		v1alpha1.ReasonVirtualIPConflict:      {conflict},
+		v1alpha1.ReasonVirtualIPIsNodeAddress: {address},
+		v1alpha1.ReasonConflict:               {conflict, address},
+	} {
+		status := aggregate(observation{cluster: testCluster(), now: testNow, reports: []report{says(1, converged, 8, []int32{1})}, problems: problems})
+		c := shared.ConditionOf(status.Conditions, v1alpha1.ConditionConfigConsistent)
+		if c.Status != metav1.ConditionFalse || c.Reason != reason {
+			t.Errorf("with %v: %+v", problems, c)
+		}
+		for _, p := range problems {
+			if !strings.Contains(c.Message, p.Message) {
+				t.Errorf("condition does not say %q: %q", p.Message, c.Message)
+			}
+		}
+	}
+}
+
+// A cluster that holds no virtual IP has hosts that stand by, and says why.
+func TestAggregateWithoutVirtualIPs(t *testing.T) {
+	standsBy := says(1, v1alpha1.HostStopped, 0, []int32{1}, lacks(v1alpha1.ReasonVirtualIPConflict, "the cluster holds no virtual IP"))
 	status := aggregate(observation{
-		cluster: testCluster(), now: testNow, reports: []report{says(1, converged, 8, []int32{1})},
-		conflicts: []vipConflict{{cluster: "mail", virtualIP: "192.0.2.10"}},
+		cluster: testCluster(), now: testNow, reports: []report{standsBy},
+		problems: []virtualips.Problem{{Reason: v1alpha1.ReasonVirtualIPConflict, Message: "192.0.2.10 is held by mail"}},
 	})
-	c := shared.ConditionOf(status.Conditions, v1alpha1.ConditionConfigConsistent)
-	if c.Reason != v1alpha1.ReasonVirtualIPConflict || !strings.Contains(c.Message, "192.0.2.10") || !strings.Contains(c.Message, "mail") {
-		t.Errorf("condition does not name the other cluster and the address: %+v", c)
+	if status.Columns.Hosts != "0/1" {
+		t.Errorf("HOSTS is %s", status.Columns.Hosts)
+	}
+	for conditionType, want := range map[string]string{v1alpha1.ConditionConverged: "holds none of its virtual IPs", v1alpha1.ConditionReady: "held by mail"} {
+		if c := shared.ConditionOf(status.Conditions, conditionType); c.Status != metav1.ConditionFalse || !strings.Contains(c.Message, want) {
+			t.Errorf("%s is %s: %q, want %q", conditionType, c.Status, c.Message, want)
+		}
 	}
 }
 

@@ -75,6 +75,9 @@ func (s *summary) converged() verdict {
 	if converging := s.nodesWhere(func(r *report) bool { return r.fresh && r.host.Status.State == v1alpha1.HostConverging }); len(converging) > 0 {
 		return no(v1alpha1.ReasonConverging, "converging: %s", strings.Join(converging, ", "))
 	}
+	if s.main == nil && len(s.cluster.Status.VirtualIPs) == 0 && len(s.problems) > 0 {
+		return no(v1alpha1.ReasonNoHosts, "no host is a member, for the cluster holds none of its virtual IPs")
+	}
 	if s.main == nil {
 		return no(v1alpha1.ReasonNoHosts, "no host is a member")
 	}
@@ -160,12 +163,15 @@ func (s *summary) stalled() verdict {
 
 // consistent is False while hosts or clusters contradict each other: Q193599.
 func (s *summary) consistent() verdict {
-	if len(s.conflicts) > 0 {
+	if len(s.problems) > 0 {
+		reason := s.problems[0].Reason
 		var words []string
-		for _, c := range s.conflicts {
-			words = append(words, fmt.Sprintf("%s is also a virtual IP of LoadBalancingCluster %s", c.virtualIP, c.cluster))
+		for _, p := range s.problems {
+			if words = append(words, p.Message); p.Reason != reason {
+				reason = v1alpha1.ReasonConflict
+			}
 		}
-		return no(v1alpha1.ReasonVirtualIPConflict, "%s: take it out of spec.virtualIPs of one of them, or delete that cluster", strings.Join(words, "; "))
+		return no(reason, "%s", strings.Join(words, "; "))
 	}
 	reason := ""
 	var words []string

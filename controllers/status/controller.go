@@ -18,6 +18,7 @@ import (
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 	"github.com/kube-wlbs/kube-wlbs/controllers/shared"
+	"github.com/kube-wlbs/kube-wlbs/controllers/virtualips"
 )
 
 // fieldOwner is this reconciler in managedFields.
@@ -47,7 +48,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	conflicts, err := r.vipConflicts(ctx, cluster)
+	world, err := virtualips.Look(ctx, r.Client, client.UnsafeDisableDeepCopy)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -55,7 +56,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	now := r.now()
 	r.leases.Retain(cluster.Name, hosts)
 	reports, next := r.reports(hosts, now)
-	s := summarize(observation{cluster: cluster, reports: reports, conflicts: conflicts, now: now})
+	s := summarize(observation{cluster: cluster, reports: reports, problems: virtualips.Explain(world, cluster), now: now})
 	// What went away in the meantime needs no status; its deletion brings us here again.
 	again, err := r.markSilent(ctx, s)
 	if err != nil {
@@ -117,34 +118,11 @@ func (r *Reconciler) write(ctx context.Context, cluster *v1alpha1.LoadBalancingC
 // ownPart returns a status without what other reconcilers write, in a defined order.
 func ownPart(status *v1alpha1.LoadBalancingClusterStatus) *v1alpha1.LoadBalancingClusterStatus {
 	c := status.DeepCopy()
+	c.VirtualIPs = nil
 	c.Conditions = slices.DeleteFunc(c.Conditions, func(c metav1.Condition) bool { return c.Type == v1alpha1.ConditionHostsAssigned })
 	slices.SortFunc(c.Conditions, func(a, b metav1.Condition) int { return cmp.Compare(a.Type, b.Type) })
 	slices.SortFunc(c.Hosts, func(a, b v1alpha1.ClusterHostStatus) int { return cmp.Compare(a.NodeName, b.NodeName) })
 	return c
-}
-
-// vipConflicts finds the virtual IPs that other clusters have too.
-func (r *Reconciler) vipConflicts(ctx context.Context, cluster *v1alpha1.LoadBalancingCluster) ([]vipConflict, error) {
-	var list v1alpha1.LoadBalancingClusterList
-	if err := r.Client.List(ctx, &list); err != nil {
-		return nil, fmt.Errorf("list LoadBalancingClusters: %w", err)
-	}
-	var conflicts []vipConflict
-	for i := range list.Items {
-		other := &list.Items[i]
-		if other.Name == cluster.Name {
-			continue
-		}
-		for _, ip := range other.Spec.VirtualIPs {
-			if slices.Contains(cluster.Spec.VirtualIPs, ip) {
-				conflicts = append(conflicts, vipConflict{cluster: other.Name, virtualIP: ip})
-			}
-		}
-	}
-	slices.SortFunc(conflicts, func(a, b vipConflict) int {
-		return cmp.Or(cmp.Compare(a.cluster, b.cluster), cmp.Compare(a.virtualIP, b.virtualIP))
-	})
-	return conflicts, nil
 }
 
 func (r *Reconciler) now() time.Time {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"slices"
 
+	corev1 "k8s.io/api/core/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 	"github.com/kube-wlbs/kube-wlbs/controllers/shared"
+	"github.com/kube-wlbs/kube-wlbs/controllers/virtualips"
 )
 
 // Setup adds the reconciler to a manager.
@@ -23,7 +25,9 @@ func Setup(mgr manager.Manager, r *Reconciler) error {
 	return ctrl.NewControllerManagedBy(mgr).Named("status").
 		For(&v1alpha1.LoadBalancingCluster{}).
 		Watches(&v1alpha1.LoadBalancingCluster{}, handler.EnqueueRequestsFromMapFunc(clustersOnSameVIP(mgr.GetClient())),
-			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+			builder.WithPredicates(predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, virtualips.HoldingChanges()))).
+		Watches(&corev1.Node{}, handler.EnqueueRequestsFromMapFunc(shared.AllClusters(mgr.GetClient())),
+			builder.WithPredicates(virtualips.AddressChanges())).
 		Watches(&v1alpha1.LoadBalancingHost{}, handler.EnqueueRequestsFromMapFunc(shared.ClusterOfHost)).
 		Complete(shared.RetryConflicts(r))
 }
@@ -37,7 +41,7 @@ func clustersOnSameVIP(reader client.Reader) handler.MapFunc {
 		}
 		return shared.RequestsFor(ctx, reader, func(other *v1alpha1.LoadBalancingCluster) bool {
 			return other.Name != cluster.Name && slices.ContainsFunc(other.Spec.VirtualIPs, func(ip string) bool {
-				return slices.Contains(cluster.Spec.VirtualIPs, ip)
+				return slices.Contains(cluster.Spec.VirtualIPs, ip) || slices.Contains(cluster.Status.VirtualIPs, ip)
 			})
 		})
 	}
