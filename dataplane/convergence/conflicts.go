@@ -48,8 +48,8 @@ func (m *Machine) duplicateIDs(out []Conflict) []Conflict {
 			continue
 		}
 		first := m.latest(id)
-		if first == nil {
-			continue
+		if first == nil || id != m.s.HostID && first.HostKey == duplicate.HostKey {
+			continue // nobody has the ID any more, or the host itself got it since
 		}
 		a, b := first, duplicate
 		if id == m.s.HostID && m.dispute == disputeHostID {
