@@ -9,8 +9,8 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
 )
 
-// A host accepts a client if the client's bucket is in its map. The affinity decides what of the client counts: with None
-// each connection is placed on its own, with Single all connections of an address go to one bucket.
+// A host accepts a client if the client's bucket is in its map. The affinity decides what of the client counts: with
+// None each connection is placed on its own, with Single all connections of an address go to one bucket.
 func ExampleOf() {
 	own := bucket.Map(0).With(13).With(30)
 	client := netip.MustParseAddr("10.0.0.1")

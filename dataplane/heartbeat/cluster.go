@@ -12,9 +12,9 @@ type Cluster struct {
 	Key uint32
 }
 
-// ClusterOf returns the cluster that a frame of any Kind belongs to. It takes any input without panicking, and looks at no
-// more of a frame than it needs: one that it finds a cluster in may be malformed. It reports false for frames that are not of
-// kube-wlbs, for instance those of Windows hosts.
+// ClusterOf returns the cluster that a frame of any Kind belongs to. It takes any input without panicking, and looks at
+// no more of a frame than it needs: one that it finds a cluster in may be malformed. It reports false for frames that
+// are not of kube-wlbs, for instance those of Windows hosts.
 func ClusterOf(payload []byte) (Cluster, bool) {
 	var c Cluster
 	if len(payload) < commonHeader {
@@ -35,7 +35,8 @@ func ClusterOf(payload []byte) (Cluster, bool) {
 		}
 		c.Key = h.ClusterKey
 	case KindIdentity:
-		i, err := UnmarshalIdentity(payload) // its key stands behind a name of any length, and it comes every few seconds only
+		// its key stands behind a name of any length, and it comes every few seconds only
+		i, err := UnmarshalIdentity(payload)
 		if err != nil {
 			return Cluster{}, false
 		}

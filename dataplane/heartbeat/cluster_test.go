@@ -58,7 +58,8 @@ func TestClusterOfRejects(t *testing.T) {
 
 // TestReliableHeaderLayout fixes the wire form: hosts of different versions must understand each other.
 func TestReliableHeaderLayout(t *testing.T) {
-	h := ReliableHeader{ClusterIP: [4]byte{172, 18, 0, 100}, HostIP: [4]byte{172, 18, 0, 3}, HostID: 3, ClusterKey: 0x91929394}
+	h := ReliableHeader{ClusterIP: [4]byte{172, 18, 0, 100}, HostIP: [4]byte{172, 18, 0, 3}, HostID: 3,
+		ClusterKey: 0x91929394}
 	b := make([]byte, ReliableHeaderSize)
 	h.Put(b)
 	want := "de01dec0" + "04020000" + "03000000" + "ac120064" + "ac120003" + "4b574c53" + "94939291"

@@ -112,8 +112,8 @@ func (e *Extension) put(b []byte) {
 	b[113], b[114], b[115] = byte(e.ClientsVersion), byte(e.ClientsVersion>>8), byte(e.ClientsVersion>>16)
 }
 
-// Unmarshal decodes a payload, which may be padded at its end. It accepts every payload that AppendTo can make, takes any
-// input without panicking. Senders are not authenticated.
+// Unmarshal decodes a payload, which may be padded at its end. It accepts every payload that AppendTo can make, takes
+// any input without panicking. Senders are not authenticated.
 func Unmarshal(b []byte) (Message, error) {
 	var m Message
 	if len(b) < Size {
@@ -127,7 +127,8 @@ func Unmarshal(b []byte) (Message, error) {
 	if v := b[offExtension+4]; v != extensionVersion {
 		return m, fmt.Errorf("%w: %d", ErrVersion, v)
 	}
-	if id := le.Uint32(b[offHostID:]); id < 1 || id > MaxHosts || uint32(le.Uint16(b[20:])) != id || le.Uint16(b[22:]) > MaxHosts {
+	if id := le.Uint32(b[offHostID:]); id < 1 || id > MaxHosts || uint32(le.Uint16(b[20:])) != id ||
+		le.Uint16(b[22:]) > MaxHosts {
 		return m, fmt.Errorf("%w: host ID %d", ErrMalformed, id)
 	}
 	m.get(b)

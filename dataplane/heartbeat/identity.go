@@ -10,14 +10,15 @@ import (
 	"unicode/utf16"
 )
 
-// Identity is one extended heartbeat: it tells people, and peers that have something to report, which node is behind a host ID.
-// NLB sends its own every 10 s (IdentityHeartbeatPeriod). A host with several addresses sends one for each, for Wireshark's
-// dissector takes all that follows an address for padding.
+// Identity is one extended heartbeat: it tells people, and peers that have something to report, which node is behind a
+// host ID. NLB sends its own every 10 s (IdentityHeartbeatPeriod). A host with several addresses sends one for each,
+// for Wireshark's dissector takes all that follows an address for padding.
 type Identity struct {
 	// ClusterIP, HostIP and HostID are those of Message.
 	ClusterIP, HostIP [4]byte
 	HostID            uint8
-	// HostKey and ClusterKey are those of Extension. They sit in reserved words, which are zero where Windows hosts send them.
+	// HostKey and ClusterKey are those of Extension. They sit in reserved words, which are zero where Windows hosts send
+	// them.
 	HostKey, ClusterKey uint32
 	// HostName is the node's name: 1..MaxHostName UTF-16 code units, all printable.
 	HostName string
@@ -81,8 +82,8 @@ func appendEntry(b []byte, kind uint8, reserved16 uint16, reserved32 uint32, val
 	return binary.LittleEndian.AppendUint32(b, reserved32)
 }
 
-// UnmarshalIdentity decodes a payload, which may be padded at its end. It accepts every payload that AppendTo makes from an
-// Identity within its limits, and takes any input without panicking.
+// UnmarshalIdentity decodes a payload, which may be padded at its end. It accepts every payload that AppendTo makes
+// from an Identity within its limits, and takes any input without panicking.
 func UnmarshalIdentity(b []byte) (Identity, error) {
 	var i Identity
 	if len(b) < commonHeader {

@@ -17,8 +17,9 @@ import (
 
 func exampleIdentity(addr string) *Identity {
 	return &Identity{
-		ClusterIP: [4]byte{172, 18, 0, 100}, HostIP: [4]byte{172, 18, 0, 3}, HostID: 3, HostKey: 0x81828384, ClusterKey: 0x91929394,
-		HostName: "node-c", Addr: netip.MustParseAddr(addr), Virtual: true,
+		ClusterIP: [4]byte{172, 18, 0, 100}, HostIP: [4]byte{172, 18, 0, 3}, HostID: 3, HostKey: 0x81828384,
+		ClusterKey: 0x91929394,
+		HostName:   "node-c", Addr: netip.MustParseAddr(addr), Virtual: true,
 	}
 }
 
@@ -103,7 +104,8 @@ func TestUnmarshalIdentityRejects(t *testing.T) {
 
 func TestKindOf(t *testing.T) {
 	for want, payload := range map[Kind][]byte{
-		KindMembership: example().AppendTo(nil), KindIdentity: exampleIdentity("fd00::3").AppendTo(nil), 0: {0xBF, 0x01, 0xDE},
+		KindMembership: example().AppendTo(nil), KindIdentity: exampleIdentity("fd00::3").AppendTo(nil),
+		0: {0xBF, 0x01, 0xDE},
 	} {
 		if got := KindOf(payload); got != want {
 			t.Errorf("got %#x, want %#x", uint32(got), uint32(want))

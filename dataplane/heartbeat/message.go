@@ -64,8 +64,8 @@ type Message struct {
 	New bucket.Table
 	// Idle are the buckets in which the sender tracks no connection and accepts none.
 	Idle bucket.Table
-	// Ready are the buckets of which the sender's filter accepts new connections right now, or may after the next heartbeat of a
-	// host that serves beside it: it only grows by a commit.
+	// Ready are the buckets of which the sender's filter accepts new connections right now, or may after the next
+	// heartbeat of a host that serves beside it: it only grows by a commit.
 	Ready bucket.Table
 	// Weights are the sender's load weights.
 	Weights [bucket.Slots]uint32
@@ -86,8 +86,8 @@ const (
 	Disabled
 )
 
-// Rule is the "port rule configuration" word of one slot:
-// bits 31-30 mode, 29-28 state, 27-22 handling priority, 21-0 the low bits of the slot's digest. The lowest priority goes first.
+// Rule is the "port rule configuration" word of one slot: bits 31-30 mode, 29-28 state, 27-22 handling priority, 21-0
+// the low bits of the slot's digest. The lowest priority goes first.
 type Rule uint32
 
 // NewRule packs a rule word. mode is 0..3, priority 0..63.
@@ -107,7 +107,8 @@ func (r Rule) Of(state RuleState) Rule { return r&^(3<<28) | Rule(state&3)<<28 }
 // Priority returns the handling priority of the sender.
 func (r Rule) Priority() uint8 { return uint8(r >> 22 & 63) }
 
-// Round orders the rounds of convergence: by number, then by the host ID of the leader. The zero Round is before all others.
+// Round orders the rounds of convergence: by number, then by the host ID of the leader. The zero Round is before all
+// others.
 type Round struct {
 	// Number grows with every round that any host proposes.
 	Number uint32
@@ -215,8 +216,8 @@ type Extension struct {
 	ClusterKey uint32
 	// SYNs delivered to the sender's stack and Handshakes completed there, both modulo 2^32, for the peers' comparison.
 	SYNs, Handshakes uint32
-	// ClientsVersion is the version of the sender's list of clients that stay with it by extended affinity outside of its own
-	// buckets, see package sticky: 24 bits, 0 for an empty list.
+	// ClientsVersion is the version of the sender's list of clients that stay with it by extended affinity outside of its
+	// own buckets, see package sticky: 24 bits, 0 for an empty list.
 	ClientsVersion uint32
 	// StallReason is 0 or the stage at which the sender's traffic stands still.
 	StallReason uint8

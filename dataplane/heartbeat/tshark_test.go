@@ -65,7 +65,8 @@ func decodes(t *testing.T, payload []byte, fields []field) {
 	}
 	args := []string{"-r", file, "-T", "fields", "-E", "separator=|", "-E", "occurrence=l"}
 	var want []string
-	fields = append([]field{{"_ws.malformed", ""}, {"_ws.expert", ""}, {"frame.protocols", "eth:ethertype:msnlb"}}, fields...)
+	fields = append([]field{{"_ws.malformed", ""}, {"_ws.expert", ""}, {"frame.protocols", "eth:ethertype:msnlb"}},
+		fields...)
 	for _, f := range fields {
 		args, want = append(args, "-e", f.name), append(want, f.want)
 	}

@@ -4,7 +4,8 @@ package heartbeat
 
 import "testing"
 
-// Numbers on the wire, which hosts of different versions share: see docs/design/wire.md. What is added gets a number of its own.
+// Numbers on the wire, which hosts of different versions share: see docs/design/wire.md. What is added gets a number of
+// its own.
 func TestGoldenNumbers(t *testing.T) {
 	for _, n := range []struct {
 		name      string

@@ -127,7 +127,8 @@ func groupLabel(iface Interface) string {
 }
 
 // eachOnLo calls do for every virtual IP with what lo has of it, and goes on after an error.
-func eachOnLo(ctx context.Context, verb string, vips []netip.Addr, do func(lo int, vip netip.Addr, present *address) error) error {
+func eachOnLo(ctx context.Context, verb string, vips []netip.Addr,
+	do func(lo int, vip netip.Addr, present *address) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}

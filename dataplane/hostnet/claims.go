@@ -23,12 +23,12 @@ type Needs struct {
 	Groups []netip.Addr
 }
 
-// Claims knows what each cluster on the node needs. What several of them need is set up for the first and taken away with
-// the last. An owner is the name of a cluster. Claims is safe for concurrent use, and acts in the network namespace of the
-// thread that calls.
+// Claims knows what each cluster on the node needs. What several of them need is set up for the first and taken away
+// with the last. An owner is the name of a cluster. Claims is safe for concurrent use, and acts in the network
+// namespace of the thread that calls.
 //
-// What somebody else set up stays. The kernel keeps our mark with all but MAC filters: one of these that was there before
-// its first owner asked for it is taken for a stranger's, unless that owner was registered.
+// What somebody else set up stays. The kernel keeps our mark with all but MAC filters: one of these that was there
+// before its first owner asked for it is taken for a stranger's, unless that owner was registered.
 type Claims struct {
 	kernel kernel
 
@@ -58,8 +58,8 @@ func newClaims(k kernel) *Claims {
 	return &Claims{kernel: k, owners: map[string]*claim{}, filters: map[thing]bool{}}
 }
 
-// Register says what an owner needs and has set up already, in an earlier run of the agent, without looking whether it is
-// there. Registering all owners before any of them acts keeps each from taking away what the others need.
+// Register says what an owner needs and has set up already, in an earlier run of the agent, without looking whether it
+// is there. Registering all owners before any of them acts keeps each from taking away what the others need.
 func (c *Claims) Register(owner string, needs Needs) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

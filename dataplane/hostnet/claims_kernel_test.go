@@ -97,7 +97,8 @@ func TestWantPutsRight(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := lookIn(t, eth0)
-	err := errors.Join(RemoveVIPs(t.Context(), []netip.Addr{vip4}), RemoveMACFilter(eth0, clusterMAC), RemoveGroup(eth0, mcastGroup),
+	err := errors.Join(RemoveVIPs(t.Context(), []netip.Addr{vip4}), RemoveMACFilter(eth0, clusterMAC),
+		RemoveGroup(eth0, mcastGroup),
 		LeaveSolicitedNodes(eth0, []netip.Addr{vip6}))
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +134,8 @@ func TestClaimsLeaveStrangersThings(t *testing.T) {
 			if err := AddMACFilter(eth0, mac); err != nil {
 				t.Fatal(err)
 			}
-			if err := errors.Join(c.Want(t.Context(), "web", needs), c.Want(t.Context(), "web", needs), c.Drop(t.Context(), "web")); err != nil {
+			if err := errors.Join(c.Want(t.Context(), "web", needs), c.Want(t.Context(), "web", needs),
+				c.Drop(t.Context(), "web")); err != nil {
 				t.Fatal(err)
 			}
 			if missing, err := addMACFilter(eth0, mac); missing || err != nil {
@@ -158,7 +160,8 @@ func TestClaimsErrors(t *testing.T) {
 	if err := os.WriteFile("/proc/sys/net/ipv6/conf/lo/disable_ipv6", []byte("1"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	err := c.Want(t.Context(), "web", Needs{Interface: eth0, VIPs: []netip.Addr{vip4, vip6}, MACs: []net.HardwareAddr{clusterMAC}})
+	err := c.Want(t.Context(), "web", Needs{Interface: eth0, VIPs: []netip.Addr{vip4, vip6},
+		MACs: []net.HardwareAddr{clusterMAC}})
 	if err == nil || !strings.Contains(err.Error(), vip6.String()) || strings.Contains(err.Error(), vip4.String()) {
 		t.Errorf("IPv6 disabled on lo: error %v, want one that names %s alone", err, vip6)
 	}
@@ -169,7 +172,8 @@ func TestClaimsErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = c.Want(t.Context(), "web", clusterNeeds(eth0, vip4))
-	if !errors.Is(err, ErrNoInterface) || !strings.Contains(err.Error(), clusterMAC.String()) || !strings.Contains(err.Error(), mcastGroup.String()) {
+	if !errors.Is(err, ErrNoInterface) || !strings.Contains(err.Error(), clusterMAC.String()) ||
+		!strings.Contains(err.Error(), mcastGroup.String()) {
 		t.Errorf("interface gone: error %v, want ErrNoInterface for the MAC filter and the group", err)
 	}
 	if err := c.Drop(t.Context(), "web"); err != nil || len(onLo(t)) > 0 {

@@ -93,7 +93,8 @@ func unionOf(needs map[string]Needs) []thing {
 	return all
 }
 
-var equateThings = cmp.Options{cmp.AllowUnexported(thing{}), cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateEmpty()}
+var equateThings = cmp.Options{cmp.AllowUnexported(thing{}), cmpopts.EquateComparable(netip.Addr{}),
+	cmpopts.EquateEmpty()}
 
 // TestAllOrdersOfThreeOwners wants and drops what three clusters need in each of the 90 orders.
 func TestAllOrdersOfThreeOwners(t *testing.T) {
@@ -154,8 +155,8 @@ func runOrder(t *testing.T, order []int) {
 	}
 }
 
-// TestClaimsProperty lets owners, strangers and faults act in any order. After a step without faults there is what is needed,
-// and all that strangers made.
+// TestClaimsProperty lets owners, strangers and faults act in any order. After a step without faults there is what is
+// needed, and all that strangers made.
 func TestClaimsProperty(t *testing.T) {
 	owners := []string{"a", "b", "c"}
 	all := unionOf(map[string]Needs{"a": exampleNeeds(0), "b": exampleNeeds(1), "c": exampleNeeds(2)})
@@ -305,7 +306,8 @@ func TestClaimsFromManyGoroutines(t *testing.T) {
 	for i := range 8 {
 		wg.Go(func() {
 			for range 50 {
-				if err := errors.Join(c.Want(t.Context(), fmt.Sprint(i), exampleNeeds(i%3)), c.Drop(t.Context(), fmt.Sprint(i))); err != nil {
+				if err := errors.Join(c.Want(t.Context(), fmt.Sprint(i), exampleNeeds(i%3)),
+					c.Drop(t.Context(), fmt.Sprint(i))); err != nil {
 					t.Error(err)
 				}
 			}

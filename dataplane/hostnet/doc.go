@@ -5,7 +5,7 @@
 //
 // Several clusters may need the same: Claims knows who needs what.
 //
-// All of it outlives the agent, so that a restarted agent loses no packet, and
-// all of it can be told from what others configured: everything is idempotent, and what is removed is what was added here.
-// The functions act in the network namespace of the calling thread.
+// All of it outlives the agent, so that a restarted agent loses no packet, and all of it can be told from what others
+// configured: everything is idempotent, and what is removed is what was added here. The functions act in the network
+// namespace of the calling thread.
 package hostnet

@@ -70,7 +70,8 @@ func TestFindInterface(t *testing.T) {
 		}
 	}
 	got := find(t, "eth1")
-	want := Interface{Index: narrow.Attrs().Index, Name: "eth1", MTU: 1500, MAC: narrow.Attrs().HardwareAddr, Addr: netip.MustParsePrefix("10.77.0.1/24")}
+	want := Interface{Index: narrow.Attrs().Index, Name: "eth1", MTU: 1500, MAC: narrow.Attrs().HardwareAddr,
+		Addr: netip.MustParsePrefix("10.77.0.1/24")}
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 		t.Errorf("interface (-want +got):\n%s", diff)
 	}
@@ -256,7 +257,8 @@ func multicastUses(t *testing.T, iface Interface, mac net.HardwareAddr) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	line := regexp.MustCompile(fmt.Sprintf(`(?m)^%d\s+%s\s+(\d+)\s+(\d+)\s+%s$`, iface.Index, iface.Name, hex.EncodeToString(mac)))
+	line := regexp.MustCompile(fmt.Sprintf(`(?m)^%d\s+%s\s+(\d+)\s+(\d+)\s+%s$`, iface.Index, iface.Name,
+		hex.EncodeToString(mac)))
 	m := line.FindSubmatch(table)
 	if m == nil {
 		return "none"
@@ -392,7 +394,8 @@ func TestAnnounceMovesNeighbour(t *testing.T) {
 	nstest.Address(t, peer, "fd00:77::9/64")
 	eth0, mac := find(t, "eth0"), clusterMAC
 	for _, vip := range []netip.Addr{vip4, vip6} {
-		old := &netlink.Neigh{LinkIndex: peer.Attrs().Index, IP: vip.AsSlice(), State: netlink.NUD_STALE, HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 9}}
+		old := &netlink.Neigh{LinkIndex: peer.Attrs().Index, IP: vip.AsSlice(), State: netlink.NUD_STALE,
+			HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 9}}
 		if err := netlink.NeighSet(old); err != nil {
 			t.Fatal(err)
 		}
@@ -406,7 +409,8 @@ func TestAnnounceMovesNeighbour(t *testing.T) {
 func TestAnnouncementsOnTheWire(t *testing.T) {
 	src := net.HardwareAddr{2, 0, 0, 0, 0, 1}
 	request := gratuitousARP(src, clusterMAC, vip4, 1, make(net.HardwareAddr, 6))
-	want := "ffffffffffff" + "020000000001" + "0806" + "0001080006040001" + "03bf0a4d0064" + "0a4d0064" + "000000000000" + "0a4d0064"
+	want := "ffffffffffff" + "020000000001" + "0806" + "0001080006040001" + "03bf0a4d0064" + "0a4d0064" + "000000000000" +
+		"0a4d0064"
 	if got := hex.EncodeToString(request); got != want {
 		t.Errorf("ARP announcement\n got %s\nwant %s", got, want)
 	}

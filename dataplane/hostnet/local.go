@@ -10,8 +10,8 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// LocalAddresses returns the node's own addresses, of all its interfaces, with the names of these. A cluster must not have
-// one of them as virtual IP: all hosts would answer for it. Virtual IPs that AddVIPs put on lo are not among them.
+// LocalAddresses returns the node's own addresses, of all its interfaces, with the names of these. A cluster must not
+// have one of them as virtual IP: all hosts would answer for it. Virtual IPs that AddVIPs put on lo are not among them.
 func LocalAddresses(ctx context.Context) (map[netip.Addr]string, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

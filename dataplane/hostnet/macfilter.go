@@ -46,7 +46,8 @@ func addMACFilter(iface Interface, mac net.HardwareAddr) (missing bool, err erro
 	return err == nil, err
 }
 
-// hasMulticast reports whether an interface has a global use of a multicast address. The kernel lists them nowhere else.
+// hasMulticast reports whether an interface has a global use of a multicast address. The kernel lists them nowhere
+// else.
 func hasMulticast(iface Interface, mac net.HardwareAddr) (bool, error) {
 	table, err := os.ReadFile("/proc/thread-self/net/dev_mcast")
 	if err != nil {

@@ -32,7 +32,8 @@ func JoinSolicitedNodes(iface Interface, vips []netip.Addr) error {
 	})
 }
 
-// LeaveSolicitedNodes undoes JoinSolicitedNodes, by this process or an earlier one, and does nothing if the interface is gone.
+// LeaveSolicitedNodes undoes JoinSolicitedNodes, by this process or an earlier one, and does nothing if the interface
+// is gone.
 func LeaveSolicitedNodes(iface Interface, vips []netip.Addr) error {
 	return eachProxy(iface, "leave", vips, func(vip netip.Addr, present *proxy) error {
 		if present == nil || present.proto != ownProto {

@@ -64,7 +64,8 @@ func TestSolicitedNodes(t *testing.T) {
 	must(netlink.LinkSetDown(eth))
 	must(netlink.LinkSetUp(eth))
 	must(JoinSolicitedNodes(eth0, vips))
-	nstest.Wait(t, "the group after the interface was down", func() bool { return multicastUses(t, eth0, solicitedMAC) != "none" })
+	nstest.Wait(t, "the group after the interface was down",
+		func() bool { return multicastUses(t, eth0, solicitedMAC) != "none" })
 }
 
 // A proxy entry that somebody else made is not ours to remove.
@@ -72,7 +73,8 @@ func TestSolicitedNodesLeaveOthersEntries(t *testing.T) {
 	nstest.Enter(t)
 	eth, _ := nstest.Veth(t, "eth0", "x0")
 	eth0, vips := find(t, "eth0"), []netip.Addr{vip6}
-	foreign := &netlink.Neigh{LinkIndex: eth.Attrs().Index, Family: unix.AF_INET6, Flags: netlink.NTF_PROXY, IP: vip6.AsSlice()}
+	foreign := &netlink.Neigh{LinkIndex: eth.Attrs().Index, Family: unix.AF_INET6, Flags: netlink.NTF_PROXY,
+		IP: vip6.AsSlice()}
 	if err := netlink.NeighAdd(foreign); err != nil {
 		t.Fatal(err)
 	}

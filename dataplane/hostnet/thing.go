@@ -10,8 +10,8 @@ import (
 	"slices"
 )
 
-// kind says what a thing is. Things are set up in this order and taken away in the opposite one: the virtual IPs are on lo
-// only while frames for them arrive.
+// kind says what a thing is. Things are set up in this order and taken away in the opposite one: the virtual IPs are on
+// lo only while frames for them arrive.
 type kind int
 
 const (

@@ -9,8 +9,8 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/placement"
 )
 
-// Two hosts have all buckets of a rule, and a third one joins with half of their weight: it gets what it is due, and nothing
-// else moves.
+// Two hosts have all buckets of a rule, and a third one joins with half of their weight: it gets what it is due, and
+// nothing else moves.
 func ExamplePlace() {
 	const slot = 0
 	members := []placement.Member{

@@ -89,7 +89,8 @@ func TestJoinAndLeave(t *testing.T) {
 		for _, id := range ids {
 			members = append(members, Member{ID: id, Weight: 50, Eligible: true})
 			own(members, Place(s, Multiple, members))
-			if joined := members[len(members)-1].Owned.Len(); len(members) > 1 && joined > (bucket.Count+len(members)-1)/len(members) {
+			if joined := members[len(members)-1].Owned.Len(); len(members) > 1 &&
+				joined > (bucket.Count+len(members)-1)/len(members) {
 				t.Fatalf("joiner got %d buckets", joined)
 			}
 		}
@@ -143,7 +144,8 @@ func TestSingle(t *testing.T) {
 		s, members := slot(t), cluster(t)
 		best := -1
 		for i, m := range members {
-			if m.Takes(s) && (best < 0 || m.Priority < members[best].Priority || m.Priority == members[best].Priority && m.ID < members[best].ID) {
+			if m.Takes(s) && (best < 0 || m.Priority < members[best].Priority ||
+				m.Priority == members[best].Priority && m.ID < members[best].ID) {
 				best = i
 			}
 		}
@@ -177,8 +179,10 @@ func TestPlace(t *testing.T) {
 		{"all weights 0", 0, Multiple, []Member{host(1, 0), host(2, 0)}, []bucket.Map{none, none}},
 		{"disabled", 0, Disabled, []Member{host(1, 1)}, []bucket.Map{none}},
 		{"unused", 0, Unused, []Member{host(1, 1)}, []bucket.Map{none}},
-		{"single by priority", 0, Single, []Member{{ID: 1, Weight: 1, Priority: 5, Eligible: true}, {ID: 2, Weight: 1, Priority: 4, Eligible: true}}, []bucket.Map{none, all}},
-		{"default host", bucket.DefaultSlot, Multiple, []Member{host(9, 1), host(3, 0), host(4, 5)}, []bucket.Map{none, all, none}},
+		{"single by priority", 0, Single, []Member{{ID: 1, Weight: 1, Priority: 5, Eligible: true},
+			{ID: 2, Weight: 1, Priority: 4, Eligible: true}}, []bucket.Map{none, all}},
+		{"default host", bucket.DefaultSlot, Multiple, []Member{host(9, 1), host(3, 0), host(4, 5)},
+			[]bucket.Map{none, all, none}},
 		{"default host drained", bucket.DefaultSlot, Multiple, []Member{host(9, 1), {ID: 3}}, []bucket.Map{all, none}},
 		{"default slot disabled", bucket.DefaultSlot, Disabled, []Member{host(9, 1)}, []bucket.Map{none}},
 		{
@@ -195,7 +199,8 @@ func TestPlace(t *testing.T) {
 	}
 }
 
-// TestOddBucketsRotate: seven hosts of equal weight have four odd buckets; over the slots every host gets its share of them.
+// TestOddBucketsRotate: seven hosts of equal weight have four odd buckets; over the slots every host gets its share of
+// them.
 func TestOddBucketsRotate(t *testing.T) {
 	members := make([]Member, 7)
 	for i := range members {

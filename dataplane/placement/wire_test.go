@@ -25,10 +25,13 @@ func TestGoldenPlacement(t *testing.T) {
 		mode Mode
 		want []string
 	}{
-		"Multiple":         {0, Multiple, []string{"00000003fffffff", "000ffffc0000000", "000000000000000", "fff000000000000"}},
-		"Single":           {1, Single, []string{"000000000000000", "fffffffffffffff", "000000000000000", "000000000000000"}},
-		"Disabled":         {2, Disabled, []string{"000000000000000", "000000000000000", "000000000000000", "000000000000000"}},
-		"the default slot": {bucket.DefaultSlot, Multiple, []string{"fffffffffffffff", "000000000000000", "000000000000000", "000000000000000"}},
+		"Multiple": {0, Multiple, []string{"00000003fffffff", "000ffffc0000000", "000000000000000",
+			"fff000000000000"}},
+		"Single": {1, Single, []string{"000000000000000", "fffffffffffffff", "000000000000000", "000000000000000"}},
+		"Disabled": {2, Disabled, []string{"000000000000000", "000000000000000", "000000000000000",
+			"000000000000000"}},
+		"the default slot": {bucket.DefaultSlot, Multiple,
+			[]string{"fffffffffffffff", "000000000000000", "000000000000000", "000000000000000"}},
 	} {
 		var got []string
 		for _, b := range Place(test.slot, test.mode, members()) {

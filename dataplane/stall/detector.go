@@ -67,8 +67,8 @@ func NewDetector(s Settings) *Detector {
 // Observe takes the next sample and returns the verdict in force, and whether reason or queue differ
 // from before. The sample's slices must not be changed afterwards.
 //
-// A host is found stalled when there is evidence for a whole window. The verdict ends when there has been none for a window
-// and the stage made progress in the second half of it, so that a single packet does not end it; or when there
+// A host is found stalled when there is evidence for a whole window. The verdict ends when there has been none for a
+// window and the stage made progress in the second half of it, so that a single packet does not end it; or when there
 // has been neither evidence nor progress for six windows.
 func (d *Detector) Observe(s Sample) (v Verdict, changed bool) {
 	before := d.verdict

@@ -138,9 +138,11 @@ func TestEgress(t *testing.T) {
 		set  func(h *host)
 		want v1alpha1.StallReason
 	}{
-		"healthy":               {func(h *host) { h.serve(10); h.rate.Leaves[0] = Leaf{Sent: 40} }, ""},
-		"one client alone":      {func(h *host) { h.rate = stuckClass(h.t, 0).rate; oneClient(h) }, v1alpha1.StallEgressQueue},
-		"full: all are dropped": {func(h *host) { h.rate = stuckClass(h.t, 1).rate; h.rate.Leaves[0] = Leaf{Dropped: 1} }, v1alpha1.StallEgressQueue},
+		"healthy": {func(h *host) { h.serve(10); h.rate.Leaves[0] = Leaf{Sent: 40} }, ""},
+		"one client alone": {func(h *host) { h.rate = stuckClass(h.t, 0).rate; oneClient(h) },
+			v1alpha1.StallEgressQueue},
+		"full: all are dropped": {func(h *host) { h.rate = stuckClass(h.t, 1).rate; h.rate.Leaves[0] = Leaf{Dropped: 1} },
+			v1alpha1.StallEgressQueue},
 		"paced, one packet a second (Q248279)": {func(h *host) {
 			h.rate = stuckClass(h.t, 3).rate
 			h.rate.Leaves[0] = Leaf{Sent: 1, Packets: 2}
@@ -227,9 +229,12 @@ func TestStages(t *testing.T) {
 		want  v1alpha1.StallReason
 		queue string
 	}{
-		"service is silent": {func(h *host) { h.rate = Sample{Admitted: 2, Delivered: 2, SYNs: 2} }, v1alpha1.StallServiceNotAnswering, ""},
-		"service refuses":   {func(h *host) { h.rate = Sample{Admitted: 2, Delivered: 2, Answered: 2, SYNs: 2, RSTs: 2} }, "", ""},
-		"service is slow":   {func(h *host) { h.rate = Sample{Admitted: 9, Delivered: 9, SYNs: 9, SYNACKs: 1, Answered: 1} }, "", ""},
+		"service is silent": {func(h *host) { h.rate = Sample{Admitted: 2, Delivered: 2, SYNs: 2} },
+			v1alpha1.StallServiceNotAnswering, ""},
+		"service refuses": {func(h *host) { h.rate = Sample{Admitted: 2, Delivered: 2, Answered: 2, SYNs: 2, RSTs: 2} },
+			"", ""},
+		"service is slow": {func(h *host) { h.rate = Sample{Admitted: 9, Delivered: 9, SYNs: 9, SYNACKs: 1, Answered: 1} },
+			"", ""},
 		"too few requests to judge the service": {func(h *host) {
 			h.now.SYNs = 15
 			h.rate = Sample{}
@@ -243,19 +248,25 @@ func TestStages(t *testing.T) {
 			h.rate = Sample{Admitted: 12, Delivered: 12, Answered: 8, Queues: []Queue{{0, 8, 12}, {1, 4, 0}}}
 			h.now.Queues = []Queue{{Index: 0}, {Index: 1}}
 		}, "", ""},
-		"no ARP request is answered (Q244091)": {func(h *host) { h.rate = Sample{AddressAsked: 1} }, v1alpha1.StallAddressResolution, ""},
-		"ARP requests are answered":            {func(h *host) { h.rate = Sample{AddressAsked: 9, AddressAnswered: 1} }, "", ""},
-		"peers do not hear this host":          {func(h *host) { h.rate = Sample{HeartbeatsUnheard: true} }, v1alpha1.StallHeartbeatsUnheard, ""},
+		"no ARP request is answered (Q244091)": {func(h *host) { h.rate = Sample{AddressAsked: 1} },
+			v1alpha1.StallAddressResolution, ""},
+		"ARP requests are answered": {func(h *host) { h.rate = Sample{AddressAsked: 9, AddressAnswered: 1} },
+			"", ""},
+		"peers do not hear this host": {func(h *host) { h.rate = Sample{HeartbeatsUnheard: true} },
+			v1alpha1.StallHeartbeatsUnheard, ""},
 		"replies are lost": {func(h *host) {
-			h.rate = Sample{Admitted: 4, Delivered: 4, Answered: 4, SYNs: 4, RepeatedSYNs: 2, SYNACKs: 4, Peers: []Peer{{2, 9, 9}}}
+			h.rate = Sample{Admitted: 4, Delivered: 4, Answered: 4, SYNs: 4, RepeatedSYNs: 2, SYNACKs: 4,
+				Peers: []Peer{{2, 9, 9}}}
 			h.now.Peers = []Peer{{ID: 2}}
 		}, v1alpha1.StallRepliesLost, ""},
 		"SYN flood (KB829701)": {func(h *host) {
-			h.rate = Sample{Admitted: 9000, Delivered: 9000, Answered: 9000, SYNs: 9000, SYNACKs: 9000, Peers: []Peer{{2, 9000, 0}}}
+			h.rate = Sample{Admitted: 9000, Delivered: 9000, Answered: 9000, SYNs: 9000, SYNACKs: 9000,
+				Peers: []Peer{{2, 9000, 0}}}
 			h.now.Peers = []Peer{{ID: 2}}
 		}, "", ""},
 		"SYN flood, in which peers have a few clients": {func(h *host) {
-			h.rate = Sample{Admitted: 9000, Delivered: 9000, Answered: 9000, SYNs: 9000, SYNACKs: 9000, Peers: []Peer{{2, 9000, 17}}}
+			h.rate = Sample{Admitted: 9000, Delivered: 9000, Answered: 9000, SYNs: 9000, SYNACKs: 9000,
+				Peers: []Peer{{2, 9000, 17}}}
 			h.now.Peers = []Peer{{ID: 2}}
 		}, "", ""},
 		"replies are lost, but no peer has clients to compare with": {func(h *host) {

@@ -39,7 +39,8 @@ var ingress = stage{
 }
 
 func ingressFinding(w window, queue string, d Queue) *finding {
-	return &finding{queue: queue, message: fmt.Sprintf("%d packets were accepted in %v and none reached the network stack", d.Admitted, w.span())}
+	return &finding{queue: queue, message: fmt.Sprintf("%d packets were accepted in %v and none reached the network stack",
+		d.Admitted, w.span())}
 }
 
 const anyQueue = -1
@@ -76,7 +77,8 @@ func (w window) queueDelta(index int) (Queue, bool) {
 // socket buffer, so that all packets seem delivered on queue 0; then none is missing in the sum.
 func (w window) missing(d Queue) bool {
 	all, _ := w.queueDelta(anyQueue)
-	return d.Admitted >= w.min && d.Delivered == 0 && all.Delivered < all.Admitted && all.Admitted-all.Delivered >= d.Admitted/2
+	return d.Admitted >= w.min && d.Delivered == 0 && all.Delivered < all.Admitted &&
+		all.Admitted-all.Delivered >= d.Admitted/2
 }
 
 // egress: Microsoft KB Q228942. A transmit leaf that holds traffic of the virtual IPs sends nothing, whatever
@@ -86,18 +88,18 @@ func (w window) missing(d Queue) bool {
 // the agent sees a packet. So what enters the leaf is compared with what the virtual IPs sent. A leaf that
 // sends nothing for a window is stalled in either of two cases:
 //
-//   - All clients: at least minAnswers packets were sent from virtual IPs, at least half as many entered the leaf, and no
-//     client completed a handshake. The leaf must have grown, or one with other traffic would be found while established
-//     connections run and nobody opens a new one.
-//   - Some clients, those in one transmit queue of several: at least minRepeated SYNs were repeated although they were answered,
-//     at least half as many packets entered the leaf, and there is a repeated SYN for every ten completed handshakes.
-//     Ordinary loss repeats fewer.
+//   - All clients: at least minAnswers packets were sent from virtual IPs, at least half as many entered the leaf, and
+//     no client completed a handshake. The leaf must have grown, or one with other traffic would be found while
+//     established connections run and nobody opens a new one.
+//   - Some clients, those in one transmit queue of several: at least minRepeated SYNs were repeated although they were
+//     answered, at least half as many packets entered the leaf, and there is a repeated SYN for every ten completed
+//     handshakes. Ordinary loss repeats fewer.
 //
-// The filter counts a socket buffer of many segments as many packets, a queue counts it as one. TCP puts no more than a few
-// of those into a queue that sends nothing (TCP small queues), and none in later windows.
+// The filter counts a socket buffer of many segments as many packets, a queue counts it as one. TCP puts no more than a
+// few of those into a queue that sends nothing (TCP small queues), and none in later windows.
 //
-// MinPackets does not apply: when answers are stuck there are only retransmissions, which are few. Once found, the stall lasts
-// until the leaf sends again, also when the clients have given up.
+// MinPackets does not apply: when answers are stuck there are only retransmissions, which are few. Once found, the
+// stall lasts until the leaf sends again, also when the clients have given up.
 var egress = stage{
 	reason: v1alpha1.StallEgressQueue,
 	find: func(w window) *finding {
@@ -106,15 +108,21 @@ var egress = stage{
 				continue
 			}
 			if entered, ok := w.stuck(l.Name); ok && w.holdsVIPs(entered) {
-				return &finding{queue: l.Name, message: fmt.Sprintf(
-					"%s holds %d packets (%d bytes) and sent none for %v, while %d packets were sent from virtual IPs and %d handshakes completed",
-					l.Name, l.Packets, l.Bytes, w.span(), w.grew(func(s *Sample) uint64 { return s.Answered }), w.grew(func(s *Sample) uint64 { return s.Completed }))}
+				return egressFinding(w, &l)
 			}
 		}
 		return nil
 	},
 	holds: func(w window, leaf string) bool { return w.covered() && w.standing(leaf) },
 	moves: func(w window, leaf string) bool { return w.covered() && !w.standing(leaf) },
+}
+
+func egressFinding(w window, l *Leaf) *finding {
+	answered := w.grew(func(s *Sample) uint64 { return s.Answered })
+	completed := w.grew(func(s *Sample) uint64 { return s.Completed })
+	return &finding{queue: l.Name, message: fmt.Sprintf("%s holds %d packets (%d bytes) and sent none for %v, "+
+		"while %d packets were sent from virtual IPs and %d handshakes completed",
+		l.Name, l.Packets, l.Bytes, w.span(), answered, completed)}
 }
 
 const (
@@ -150,7 +158,8 @@ func (w window) holdsVIPs(entered uint64) bool {
 	completed := w.grew(func(s *Sample) uint64 { return s.Completed })
 	repeated := w.grew(func(s *Sample) uint64 { return s.RepeatedSYNs })
 	all := answered >= minAnswers && completed == 0 && entered >= (answered+1)/2
-	some := repeated >= minRepeated && answered >= repeated && entered >= (repeated+1)/2 && repeated*completedPerRepeated >= completed
+	some := repeated >= minRepeated && answered >= repeated && entered >= (repeated+1)/2 &&
+		repeated*completedPerRepeated >= completed
 	return all || some
 }
 

@@ -40,7 +40,8 @@ type stage struct {
 var stages = []stage{
 	egress,
 	ingress,
-	counterStage(v1alpha1.StallServiceNotAnswering, serviceNotAnswering, func(s *Sample) uint64 { return s.SYNACKs + s.RSTs }),
+	counterStage(v1alpha1.StallServiceNotAnswering, serviceNotAnswering,
+		func(s *Sample) uint64 { return s.SYNACKs + s.RSTs }),
 	counterStage(v1alpha1.StallRepliesLost, repliesLost, func(s *Sample) uint64 { return s.Completed }),
 	counterStage(v1alpha1.StallAddressResolution, addressResolution, func(s *Sample) uint64 { return s.AddressAnswered }),
 	heartbeats,
@@ -75,7 +76,8 @@ func serviceNotAnswering(w window) *finding {
 	if syns < w.min || answers > 0 {
 		return nil
 	}
-	return &finding{message: fmt.Sprintf("%d connection requests were delivered in %v and none was answered", syns, w.span())}
+	return &finding{message: fmt.Sprintf("%d connection requests were delivered in %v and none was answered", syns,
+		w.span())}
 }
 
 // minAddressRequests is how many unanswered ARP or neighbour requests count as evidence. A client asks three
@@ -89,7 +91,8 @@ func addressResolution(w window) *finding {
 	if asked < minAddressRequests || answered > 0 {
 		return nil
 	}
-	return &finding{message: fmt.Sprintf("%d requests for the MAC of a virtual IP were seen in %v and none was answered", asked, w.span())}
+	return &finding{message: fmt.Sprintf("%d requests for the MAC of a virtual IP were seen in %v and none was answered",
+		asked, w.span())}
 }
 
 // minExpected is how many completed handshakes must be missing. If handshakes complete independently of each
@@ -97,18 +100,19 @@ func addressResolution(w window) *finding {
 const minExpected = 8
 
 // minCompletion is the share of the peers' clients, 1/minCompletion, whose handshakes must complete. In a SYN flood
-// (Microsoft KB829701) fewer do, and then completed handshakes at the peers prove nothing: they may all have come before the
-// flood began.
+// (Microsoft KB829701) fewer do, and then completed handshakes at the peers prove nothing: they may all have come
+// before the flood began.
 const minCompletion = 10
 
-// repliesLost: this host answers connection requests and no client completes its handshake, while clients of the peers do.
-// In a SYN flood nothing completes on any host, so nothing is missing here. While a transmit queue holds packets, replies
-// may be late rather than lost: slow is no stall (Microsoft KB Q248279).
+// repliesLost: this host answers connection requests and no client completes its handshake, while clients of the peers
+// do. In a SYN flood nothing completes on any host, so nothing is missing here. While a transmit queue holds packets,
+// replies may be late rather than lost: slow is no stall (Microsoft KB Q248279).
 func repliesLost(w window) *finding {
 	if slices.ContainsFunc(w.last().Leaves, func(l Leaf) bool { return !l.empty() }) {
 		return nil
 	}
-	syns, repeated := w.grew(func(s *Sample) uint64 { return s.SYNs }), w.grew(func(s *Sample) uint64 { return s.RepeatedSYNs })
+	syns := w.grew(func(s *Sample) uint64 { return s.SYNs })
+	repeated := w.grew(func(s *Sample) uint64 { return s.RepeatedSYNs })
 	here := syns - min(syns, repeated)
 	replies := w.grew(func(s *Sample) uint64 { return s.SYNACKs })
 	if here < w.min || replies < w.min || w.grew(func(s *Sample) uint64 { return s.Completed }) > 0 {
@@ -118,8 +122,8 @@ func repliesLost(w window) *finding {
 	if asked == 0 || completed*here < minExpected*asked || completed*minCompletion < asked {
 		return nil
 	}
-	return &finding{message: fmt.Sprintf("%d clients were answered in %v and none completed its handshake; of the other hosts' %d clients %d did",
-		here, w.span(), asked, completed)}
+	return &finding{message: fmt.Sprintf("%d clients were answered in %v and none completed its handshake; "+
+		"of the other hosts' %d clients %d did", here, w.span(), asked, completed)}
 }
 
 // peers adds up the peers' handshakes over the window. A peer whose counters went back or that is new counts nothing.

@@ -2,8 +2,8 @@
 
 package sticky
 
-// Exceptions returns how the clients that peers hold differ from those of the last call: whom to add, with the host that holds
-// them, and whom to remove.
+// Exceptions returns how the clients that peers hold differ from those of the last call: whom to add, with the host
+// that holds them, and whom to remove.
 func (e *Exchange) Exceptions() (add map[Client]uint8, remove []Client) {
 	if !e.changed {
 		return nil, nil
@@ -35,9 +35,9 @@ func (e *Exchange) Exceptions() (add map[Client]uint8, remove []Client) {
 // Applied says which exceptions the filter has really, for the next call of Exceptions.
 func (e *Exchange) Applied(exceptions map[Client]uint8) { e.applied, e.changed = exceptions, true }
 
-// Lost returns those of the clients that this host holds which it has to give up, as another host holds them too: after a
-// partition, for instance. Who is on a peer's list goes to the peer; of two hosts that both have a client on their lists, the
-// one with the lower ID holds it.
+// Lost returns those of the clients that this host holds which it has to give up, as another host holds them too: after
+// a partition, for instance. Who is on a peer's list goes to the peer; of two hosts that both have a client on their
+// lists, the one with the lower ID holds it.
 func (e *Exchange) Lost(held *Held) []Client {
 	var lost []Client
 	for _, c := range held.Own {

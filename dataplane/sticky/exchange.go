@@ -31,8 +31,8 @@ type Settings struct {
 	ClusterKey        uint32
 	Incarnation       uint64
 	ClusterIP, HostIP [4]byte
-	// Version is where versions begin: an agent that goes on in the incarnation of another must not give that one's versions to
-	// other lists.
+	// Version is where versions begin: an agent that goes on in the incarnation of another must not give that one's
+	// versions to other lists.
 	Version uint32
 }
 
@@ -186,8 +186,9 @@ func (e *Exchange) Wake() time.Duration {
 
 func (e *Exchange) chunk(i int) []byte {
 	f := frame{
-		kind: typeList, sender: e.s.HostID, owner: e.s.HostID, incarnation: e.s.Incarnation, version: e.own.version, digest: e.own.digest,
-		chunk: i, chunks: e.own.chunks(), clients: e.own.clients[i*chunkSize : min((i+1)*chunkSize, len(e.own.clients))],
+		kind: typeList, sender: e.s.HostID, owner: e.s.HostID, incarnation: e.s.Incarnation, version: e.own.version,
+		digest: e.own.digest,
+		chunk:  i, chunks: e.own.chunks(), clients: e.own.clients[i*chunkSize : min((i+1)*chunkSize, len(e.own.clients))],
 	}
 	return f.appendTo(nil, &e.s)
 }

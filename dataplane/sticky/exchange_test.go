@@ -193,8 +193,8 @@ func drawClients(t *rapid.T) []Client {
 	return out
 }
 
-// TestExchangeSurvivesTheNetwork lets hosts publish, restart and talk over a network that loses, repeats and reorders. What a
-// host takes for known is true at every step, and once frames arrive all know all.
+// TestExchangeSurvivesTheNetwork lets hosts publish, restart and talk over a network that loses, repeats and reorders.
+// What a host takes for known is true at every step, and once frames arrive all know all.
 func TestExchangeSurvivesTheNetwork(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(rapid.IntRange(2, 5).Draw(t, "hosts"))
@@ -374,7 +374,8 @@ func TestForeignFramesAreIgnored(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, frame := range map[string][]byte{
-		"own": of(1, 7), "other cluster": of(2, 8), "cut": good[:100], "empty": nil, "heartbeat": (&heartbeat.Message{HostID: 2}).AppendTo(nil),
+		"own": of(1, 7), "other cluster": of(2, 8), "cut": good[:100], "empty": nil,
+		"heartbeat": (&heartbeat.Message{HostID: 2}).AppendTo(nil),
 	} {
 		if err := e.Receive(frame); err == nil {
 			t.Errorf("%s: taken", name)

@@ -10,8 +10,8 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat"
 )
 
-// Layout of a frame, which is as long as a heartbeat: a heartbeat.ReliableHeader, what a chunk is, its clients, and room
-// for an authentication code at the end. All little-endian but the addresses.
+// Layout of a frame, which is as long as a heartbeat: a heartbeat.ReliableHeader, what a chunk is, its clients, and
+// room for an authentication code at the end. All little-endian but the addresses.
 const (
 	offType        = heartbeat.ReliableHeaderSize
 	offOwner       = 29
@@ -103,7 +103,8 @@ func parse(b []byte, clusterKey uint32) (frame, error) {
 	if f.kind == typeRequest && count == 0 {
 		return f, nil
 	}
-	if f.kind != typeList || f.owner != f.sender || f.version == 0 || f.chunks < 1 || f.chunks > maxChunks || f.chunk >= f.chunks ||
+	if f.kind != typeList || f.owner != f.sender || f.version == 0 || f.chunks < 1 || f.chunks > maxChunks ||
+		f.chunk >= f.chunks ||
 		count < 1 || count > chunkSize {
 		return f, fmt.Errorf("%w: type %d, chunk %d of %d, %d clients", ErrMalformed, f.kind, f.chunk, f.chunks, count)
 	}

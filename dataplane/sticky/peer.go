@@ -28,7 +28,8 @@ type partial struct {
 }
 
 func (p *partial) is(f *frame) bool {
-	return p.chunks != nil && p.incarnation == f.incarnation && p.version == f.version && p.digest == f.digest && len(p.chunks) == f.chunks
+	return p.chunks != nil && p.incarnation == f.incarnation && p.version == f.version && p.digest == f.digest &&
+		len(p.chunks) == f.chunks
 }
 
 // of reports whether it is the list that a heartbeat announced.
@@ -57,14 +58,15 @@ func (p *peer) follow(a Peer) bool {
 	return p.complete() || changed
 }
 
-// take takes a chunk and reports whether the peer's clients are others by that. Chunks may come before the heartbeat that
-// announces their list.
+// take takes a chunk and reports whether the peer's clients are others by that. Chunks may come before the heartbeat
+// that announces their list.
 func (p *peer) take(f *frame) bool {
 	if p.known && p.announced == (Peer{f.owner, f.incarnation, f.version}) {
 		return false
 	}
 	if !p.partial.is(f) {
-		if p.member && !p.known && p.partial.of(p.announced) && (f.incarnation != p.announced.Incarnation || f.version != p.announced.Version) {
+		if p.member && !p.known && p.partial.of(p.announced) &&
+			(f.incarnation != p.announced.Incarnation || f.version != p.announced.Version) {
 			return false // an older one, or one whose turn comes
 		}
 		p.partial = partial{f.incarnation, f.version, f.digest, make([][]Client, f.chunks), f.chunks}

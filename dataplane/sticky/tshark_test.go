@@ -13,7 +13,8 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat"
 )
 
-// TestWiresharkTakesLists has tshark look at a list and at a request for one: it must know the protocol and complain about nothing.
+// TestWiresharkTakesLists has tshark look at a list and at a request for one: it must know the protocol and complain
+// about nothing.
 func TestWiresharkTakesLists(t *testing.T) {
 	tshark, err := exec.LookPath("tshark")
 	if err != nil {
@@ -22,7 +23,8 @@ func TestWiresharkTakesLists(t *testing.T) {
 		}
 		t.Skip("tshark is not installed")
 	}
-	settings := Settings{HostID: 3, ClusterKey: 7, Incarnation: 9, ClusterIP: [4]byte{172, 18, 0, 100}, HostIP: [4]byte{172, 18, 0, 3}}
+	settings := Settings{HostID: 3, ClusterKey: 7, Incarnation: 9, ClusterIP: [4]byte{172, 18, 0, 100},
+		HostIP: [4]byte{172, 18, 0, 3}}
 	list, asking := New(settings), New(settings)
 	list.Publish([]Client{someClient(1), someClient(2)})
 	asking.Follow([]Peer{{HostID: 2, Incarnation: 1, Version: 5}})
@@ -34,7 +36,8 @@ func TestWiresharkTakesLists(t *testing.T) {
 		if err := os.WriteFile(file, capture(frames[0]), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		out, err := exec.Command(tshark, "-r", file, "-T", "fields", "-E", "separator=|", "-e", "frame.protocols", "-e", "_ws.malformed",
+		out, err := exec.Command(tshark, "-r", file, "-T", "fields", "-E", "separator=|", "-e", "frame.protocols", "-e",
+			"_ws.malformed",
 			"-e", "_ws.expert", "-e", "msnlb.signature").Output()
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)

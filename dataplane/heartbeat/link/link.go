@@ -2,9 +2,9 @@
 
 // Package link carries heartbeats over Ethernet interfaces.
 //
-// On each interface one Receiver hears the heartbeats of all clusters, and a Conn for each cluster sends that cluster's.
-// Both are AF_PACKET sockets of type SOCK_DGRAM: the kernel writes the Ethernet header with the interface's own address as
-// source, so that the cluster MAC never appears as one, also if the interface's address changes.
+// On each interface one Receiver hears the heartbeats of all clusters, and a Conn for each cluster sends that
+// cluster's. Both are AF_PACKET sockets of type SOCK_DGRAM: the kernel writes the Ethernet header with the interface's
+// own address as source, so that the cluster MAC never appears as one, also if the interface's address changes.
 package link
 
 import (
@@ -38,8 +38,8 @@ var ErrQueueFull = errors.New("transmit queue is full")
 // interface was removed.
 var ErrDown = errors.New("interface is down")
 
-// Conn sends the heartbeats of one cluster to one group address on one interface. Clusters have sockets of their own to send
-// by, so that none takes the room in the queue that another one needs. A Conn is not safe for concurrent use.
+// Conn sends the heartbeats of one cluster to one group address on one interface. Clusters have sockets of their own to
+// send by, so that none takes the room in the queue that another one needs. A Conn is not safe for concurrent use.
 type Conn struct {
 	conn  *packet.Conn
 	raw   rawControl

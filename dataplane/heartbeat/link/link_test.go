@@ -122,7 +122,8 @@ func TestSendNeverWaits(t *testing.T) {
 	nstest.Enter(t)
 	a, _ := nstest.Veth(t, "a0", "b0")
 	stuck := &netlink.Tbf{
-		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: a.Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT},
+		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: a.Attrs().Index, Handle: netlink.MakeHandle(1, 0),
+			Parent: netlink.HANDLE_ROOT},
 		// 1000 bytes/s with a bucket of two heartbeats, given in ticks of 64 ns.
 		Rate: 1000, Limit: 1 << 20, Buffer: 3_000_000_000 / 64,
 	}

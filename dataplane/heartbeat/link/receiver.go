@@ -45,8 +45,9 @@ func Listen(ctx context.Context, ifindex int) (*Receiver, error) {
 	return &Receiver{conn: conn, raw: raw, name: name}, nil
 }
 
-// forThisHost is a socket filter. The kernel gives the socket frames of its EtherType only, and looks for that behind a VLAN
-// tag too; what is meant for a VLAN, or for another host on an interface in promiscuous mode, it marks as of other hosts.
+// forThisHost is a socket filter. The kernel gives the socket frames of its EtherType only, and looks for that behind a
+// VLAN tag too; what is meant for a VLAN, or for another host on an interface in promiscuous mode, it marks as of other
+// hosts.
 var forThisHost = []bpf.Instruction{
 	bpf.LoadExtension{Num: bpf.ExtType},
 	bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.PACKET_OTHERHOST, SkipTrue: 1},

@@ -110,8 +110,9 @@ func TestConnsShareNoBuffer(t *testing.T) {
 	nstest.Enter(t)
 	a, _ := nstest.Veth(t, "a0", "b0")
 	stuck := &netlink.Tbf{
-		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: a.Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT},
-		Rate:       1000, Limit: 1 << 20, Buffer: 3_000_000_000 / 64,
+		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: a.Attrs().Index, Handle: netlink.MakeHandle(1, 0),
+			Parent: netlink.HANDLE_ROOT},
+		Rate: 1000, Limit: 1 << 20, Buffer: 3_000_000_000 / 64,
 	}
 	if err := netlink.QdiscAdd(stuck); err != nil {
 		t.Fatalf("add tbf: %v", err)

@@ -56,7 +56,8 @@ func newWire(t *testing.T) *wire {
 	nstest.Address(t, nstest.Up(t, "lo"), vip+"/32")
 	nstest.Address(t, eth0, "10.77.0.1/24")
 	err := netlink.NeighSet(&netlink.Neigh{
-		LinkIndex: eth0.Attrs().Index, IP: net.IPv4(10, 77, 0, 9), State: netlink.NUD_PERMANENT, HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 9},
+		LinkIndex: eth0.Attrs().Index, IP: net.IPv4(10, 77, 0, 9), State: netlink.NUD_PERMANENT,
+		HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 9},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -146,9 +147,11 @@ func TestLeafNames(t *testing.T) {
 			"tc qdisc add dev eth0 parent 1:10 handle 2: htb default 5",
 			"tc class add dev eth0 parent 2: classid 2:5 htb rate 1mbit",
 		}, []string{"class 2:5 (eth0)"}},
-		"tbf":          {[]string{"tc qdisc add dev eth0 root handle 3: tbf rate 1mbit burst 10k limit 1mb"}, []string{"qdisc tbf 3: (eth0)"}},
-		"pfifo":        {[]string{"tc qdisc add dev eth0 root handle 4: pfifo"}, []string{"qdisc pfifo 4: (eth0)"}},
-		"tbf+pfifo":    {[]string{"tc qdisc add dev eth0 root handle 3: tbf rate 1mbit burst 10k limit 1mb", "tc qdisc add dev eth0 parent 3:1 handle 4: pfifo"}, []string{"qdisc pfifo 4: (eth0)"}},
+		"tbf": {[]string{"tc qdisc add dev eth0 root handle 3: tbf rate 1mbit burst 10k limit 1mb"},
+			[]string{"qdisc tbf 3: (eth0)"}},
+		"pfifo": {[]string{"tc qdisc add dev eth0 root handle 4: pfifo"}, []string{"qdisc pfifo 4: (eth0)"}},
+		"tbf+pfifo": {[]string{"tc qdisc add dev eth0 root handle 3: tbf rate 1mbit burst 10k limit 1mb",
+			"tc qdisc add dev eth0 parent 3:1 handle 4: pfifo"}, []string{"qdisc pfifo 4: (eth0)"}},
 		"ingress only": {[]string{"tc qdisc add dev eth0 clsact"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

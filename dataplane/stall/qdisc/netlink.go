@@ -57,7 +57,8 @@ func (c *conn) link(ifindex int) (device, error) {
 
 // ports lists the interfaces below a bond, bridge or the like; the kernel picks them.
 func (c *conn) ports(master int) ([]device, error) {
-	return c.links(unix.NLM_F_DUMP, nl.NewIfInfomsg(unix.AF_UNSPEC), nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(master))))
+	return c.links(unix.NLM_F_DUMP, nl.NewIfInfomsg(unix.AF_UNSPEC),
+		nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(master))))
 }
 
 func (c *conn) links(flags int, data ...nl.NetlinkRequestData) ([]device, error) {
@@ -158,9 +159,10 @@ func (c *conn) dump(request int, reply uint16, ifindex int, each func(ifindex in
 	return err
 }
 
-// qdisc asks for one discipline of an interface by its place and its handle. The kernel answers by a notification to all who
-// listen to traffic control; the asker gets it with NLM_F_ECHO only. It says nothing of the discipline of an interface that is
-// down and has no other, which is why there is an acknowledgement to wait for: the error is ENOENT then, as for all there is not.
+// qdisc asks for one discipline of an interface by its place and its handle. The kernel answers by a notification to
+// all who listen to traffic control; the asker gets it with NLM_F_ECHO only. It says nothing of the discipline of an
+// interface that is down and has no other, which is why there is an acknowledgement to wait for: the error is ENOENT
+// then, as for all there is not.
 func (c *conn) qdisc(ifindex int, which *node) (node, error) {
 	msg := &nl.TcMsg{Family: nl.FAMILY_ALL, Ifindex: int32(ifindex), Parent: which.parent, Handle: which.handle}
 	req := c.request(unix.RTM_GETQDISC, unix.NLM_F_ECHO|unix.NLM_F_ACK)

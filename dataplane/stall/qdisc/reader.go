@@ -14,13 +14,14 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/stall"
 )
 
-// lookEvery is how many reads share one look at which devices and disciplines there are. It bounds how long a new discipline
-// below others, or on another device below the interface, is not seen: for 5 s at four reads in a second.
+// lookEvery is how many reads share one look at which devices and disciplines there are. It bounds how long a new
+// discipline below others, or on another device below the interface, is not seen: for 5 s at four reads in a second.
 const lookEvery = 20
 
-// Reader reads the transmit leaves of an interface and of those below it: the ports of a bond or bridge and the parent of a
-// VLAN or macvlan have the queues, the interface on top has none. A read must be cheap on a node with thousands of interfaces:
-// between looks at all disciplines, the kernel is asked for the leaves alone. A Reader is not safe for concurrent use.
+// Reader reads the transmit leaves of an interface and of those below it: the ports of a bond or bridge and the parent
+// of a VLAN or macvlan have the queues, the interface on top has none. A read must be cheap on a node with thousands of
+// interfaces: between looks at all disciplines, the kernel is asked for the leaves alone. A Reader is not safe for
+// concurrent use.
 type Reader struct {
 	conn    *conn
 	ifindex int
@@ -105,8 +106,8 @@ func (r *Reader) look() error {
 	return nil
 }
 
-// classful reports whether a device with so many disciplines that hold packets may have classes that count. The classes of
-// fq_codel, which most devices have, are many and do not.
+// classful reports whether a device with so many disciplines that hold packets may have classes that count. The classes
+// of fq_codel, which most devices have, are many and do not.
 func (r *Reader) classful(d *device, queueing int) (bool, error) {
 	if queueing != 1 {
 		return queueing > 1, nil

@@ -54,8 +54,10 @@ func TestChangesBelowAreSeenSoon(t *testing.T) {
 			[]string{"class 1:10 (eth0)"},
 		},
 		"htb in htb": {
-			[]string{"tc qdisc add dev eth0 root handle 1: htb default 10", "tc class add dev eth0 parent 1: classid 1:10 htb rate 1mbit"},
-			[]string{"tc qdisc add dev eth0 parent 1:10 handle 2: htb", "tc class add dev eth0 parent 2: classid 2:5 htb rate 1mbit"},
+			[]string{"tc qdisc add dev eth0 root handle 1: htb default 10",
+				"tc class add dev eth0 parent 1: classid 1:10 htb rate 1mbit"},
+			[]string{"tc qdisc add dev eth0 parent 1:10 handle 2: htb",
+				"tc class add dev eth0 parent 2: classid 2:5 htb rate 1mbit"},
 			[]string{"class 2:5 (eth0)"},
 		},
 		"another discipline in its place": {
@@ -89,9 +91,11 @@ func TestChangesBelowAreSeenSoon(t *testing.T) {
 // Between looks the counters move on, of each kind of leaf.
 func TestCountersMoveBetweenLooks(t *testing.T) {
 	for name, setup := range map[string][]string{
-		"root":  {"tc qdisc add dev eth0 root handle 4: pfifo"},
-		"child": {"tc qdisc add dev eth0 root handle 3: tbf rate 1gbit burst 10k limit 1mb", "tc qdisc add dev eth0 parent 3:1 handle 4: pfifo"},
-		"class": {"tc qdisc add dev eth0 root handle 1: htb default 20", "tc class add dev eth0 parent 1: classid 1:20 htb rate 1gbit"},
+		"root": {"tc qdisc add dev eth0 root handle 4: pfifo"},
+		"child": {"tc qdisc add dev eth0 root handle 3: tbf rate 1gbit burst 10k limit 1mb",
+			"tc qdisc add dev eth0 parent 3:1 handle 4: pfifo"},
+		"class": {"tc qdisc add dev eth0 root handle 1: htb default 20",
+			"tc class add dev eth0 parent 1: classid 1:20 htb rate 1gbit"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWire(t)
@@ -105,7 +109,8 @@ func TestCountersMoveBetweenLooks(t *testing.T) {
 			for i := range lookEvery - 2 {
 				w.send("10.77.0.1")
 				now := w.leaves()
-				if got, want := now[0].Sent-before[0].Sent, uint64(i+1); len(now) != 1 || got < want || now[0].Name != before[0].Name {
+				if got, want := now[0].Sent-before[0].Sent, uint64(i+1); len(now) != 1 || got < want ||
+					now[0].Name != before[0].Name {
 					t.Fatalf("read %d: %+v, want %s to have sent %d more than %d", i, now, before[0].Name, want, before[0].Sent)
 				}
 			}
@@ -113,14 +118,15 @@ func TestCountersMoveBetweenLooks(t *testing.T) {
 	}
 }
 
-// On a node with many pods a sample must stay cheap: it is taken several times a second. reads-per-look 1 is what a reader
-// without memory costs.
+// On a node with many pods a sample must stay cheap: it is taken several times a second. reads-per-look 1 is what a
+// reader without memory costs.
 func BenchmarkRead(b *testing.B) {
 	nstest.Enter(b)
 	eth0, _ := nstest.Veth(b, "eth0", "x0")
 	fifo := &netlink.GenericQdisc{
-		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: eth0.Attrs().Index, Parent: netlink.HANDLE_ROOT, Handle: netlink.MakeHandle(1, 0)},
-		QdiscType:  "pfifo",
+		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: eth0.Attrs().Index, Parent: netlink.HANDLE_ROOT,
+			Handle: netlink.MakeHandle(1, 0)},
+		QdiscType: "pfifo",
 	}
 	if err := netlink.QdiscAdd(fifo); err != nil {
 		b.Fatal(err)

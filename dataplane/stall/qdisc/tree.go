@@ -87,7 +87,8 @@ func hasCounting(handle uint32, classes []node) bool {
 
 func hasQdiscBelow(q node, qdiscs []node) bool {
 	for _, other := range qdiscs {
-		if q.handle != 0 && other.handle != q.handle && other.parent != netlink.HANDLE_ROOT && major(other.parent) == q.handle {
+		if q.handle != 0 && other.handle != q.handle && other.parent != netlink.HANDLE_ROOT &&
+			major(other.parent) == q.handle {
 			return true
 		}
 	}
