@@ -12,10 +12,6 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
-// unsetHoldsAll says what a host without spec.virtualIPs serves: all virtual IPs of its cluster. It is to be false as soon as
-// whoever makes hosts writes spec.virtualIPs: such a host holds none then.
-const unsetHoldsAll = true
-
 // resolveVIPs finds the virtual IPs that the host serves, of all that the cluster has, and what derives from the primary one.
 func (p *Plan) resolveVIPs(spec *v1alpha1.LoadBalancingClusterSpec, host *v1alpha1.LoadBalancingHostSpec, all []netip.Addr) (err error) {
 	if len(all) == 0 {
@@ -34,9 +30,6 @@ func (p *Plan) resolveVIPs(spec *v1alpha1.LoadBalancingClusterSpec, host *v1alph
 
 // heldBy returns those of a cluster's virtual IPs that its host serves, in the cluster's order.
 func heldBy(host *v1alpha1.LoadBalancingHostSpec, all []netip.Addr) ([]netip.Addr, error) {
-	if host.VirtualIPs == nil && unsetHoldsAll {
-		return all, nil
-	}
 	held, err := parseVIPs(host.VirtualIPs)
 	if err != nil {
 		return nil, fmt.Errorf("host %s: %w", host.NodeName, err)
