@@ -3,6 +3,7 @@
 package filter
 
 import (
+	"fmt"
 	"net/netip"
 	"runtime"
 	"slices"
@@ -113,12 +114,7 @@ func BenchmarkPaths(b *testing.B) {
 	bottom := floor(b)
 	for _, path := range paths() {
 		b.Run(path.name, func(b *testing.B) {
-			r := newRig(b, XDP)
-			r.apply(path.table)
-			if path.before != nil {
-				path.before(r)
-			}
-			r.sweep(Now() + settled) // so that the filter knows that it holds no foreign bucket
+			r := path.rig(b, 1)
 			var ratios, ns []float64
 			for b.Loop() {
 				low := nanoseconds(b, bottom, path.frame, repeat, xdpDrop)
@@ -128,6 +124,62 @@ func BenchmarkPaths(b *testing.B) {
 			b.ReportMetric(median(ratios), "x-floor")
 			b.ReportMetric(path.budget, "x-budget")
 			b.ReportMetric(median(ns), "ns/packet")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// rig makes an interface with so many clusters, and takes the path with one of them.
+func (p *path) rig(b *testing.B, clusters int) *rig {
+	b.Helper()
+	i := newRigs(b, XDP, mountBPF(b))
+	vips := manyVIPs(4 * clusters)
+	for n := range clusters - 1 {
+		t := p.table
+		t.VIPs = vips[4*n : 4*n+4]
+		i.rig(fmt.Sprintf("c%d", n)).apply(t)
+	}
+	r := i.rig("web")
+	r.apply(p.table)
+	if p.before != nil {
+		p.before(r)
+	}
+	r.sweep(Now() + settled) // so that the filter knows that it holds no foreign bucket
+	return r
+}
+
+// BenchmarkClusters reports what a packet costs where one, 8 and 32 clusters are on the interface,
+// each with four virtual IPs, measured in turns: as a multiple of the floor, and of the cost with
+// one cluster.
+func BenchmarkClusters(b *testing.B) {
+	nstest.RequireRoot(b)
+	const repeat = 1 << 18
+	numbers := []int{1, 8, 32}
+	bottom := floor(b)
+	for _, path := range paths() {
+		b.Run(path.name, func(b *testing.B) {
+			var rigs []*rig
+			for _, n := range numbers {
+				rigs = append(rigs, path.rig(b, n))
+			}
+			floors, ones := make([][]float64, len(numbers)), make([][]float64, len(numbers))
+			for b.Loop() {
+				low := nanoseconds(b, bottom, path.frame, repeat, xdpDrop)
+				var one float64
+				for n, r := range rigs {
+					cost := nanoseconds(b, r.objects.WlbsXdp, path.frame, repeat, path.action)
+					if n == 0 {
+						one = cost
+					}
+					floors[n], ones[n] = append(floors[n], cost/low), append(ones[n], cost/one)
+				}
+			}
+			for n, clusters := range numbers {
+				b.ReportMetric(median(floors[n]), fmt.Sprintf("x-floor-%d", clusters))
+				if n > 0 {
+					b.ReportMetric(median(ones[n]), fmt.Sprintf("x-one-%d", clusters))
+				}
+			}
 			b.ReportMetric(0, "ns/op")
 		})
 	}
