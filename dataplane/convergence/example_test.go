@@ -35,7 +35,7 @@ func Example() {
 	}
 	for now := time.Millisecond; now < time.Second; now += time.Millisecond {
 		var wire []*heartbeat.Message
-		for _, out := range outputs { // here the filter would be set first: peers rely on it
+		for _, out := range &outputs { // here the filter would be set first: peers rely on it
 			if out.Send != nil {
 				wire = append(wire, out.Send)
 			}
@@ -48,7 +48,7 @@ func Example() {
 			outputs[i] = m.Step(now, events...)
 		}
 	}
-	for i, out := range outputs {
+	for i, out := range &outputs {
 		fmt.Printf("host %d: %s, accepts %d buckets of rule http, %d of other ports\n",
 			i+1, out.View.State, out.Decision.Accept[0].Len(), out.Decision.Accept[bucket.DefaultSlot].Len())
 	}

@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"github.com/cockroachdb/datadriven"
+
 	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat"
 )
 
 // newCluster makes the cluster of a scenario.
 func newCluster(args []datadriven.CmdArg) (*simulation, error) {
-	hosts, seed := 0, uint64(1)
+	var hosts int
+	seed := uint64(1)
 	value := map[string]string{}
 	for _, a := range args {
 		value[a.Key] = strings.Join(a.Vals, ",")
