@@ -64,6 +64,21 @@ test-e2e: deploy ## The operator on a kind cluster, faults included (root)
 	go test -c -o $(BIN)/e2e.test ./e2e/kind
 	cd e2e/kind && KUBE_WLBS_BIN=$(CURDIR)/$(BIN) $(CURDIR)/$(IN_LAB) $(CURDIR)/$(BIN)/e2e.test -test.count=1 -test.timeout 30m $(if $(V),-test.v)
 
+.PHONY: test-kernels
+test-kernels: $(BIN)/vm ## Tests on other kernels, in emulated machines: make test-kernels KERNELS=6.1,6.12
+	hack/install-packages rig vm
+	$(BIN)/vm test $(if $(KERNELS),--kernel $(KERNELS))
+
+.PHONY: test-kernels-ci
+test-kernels-ci: $(BIN)/vm ## Of these, what shows most in little time: the filter and one card, on 6.1 and 6.12
+	hack/install-packages rig vm
+	$(BIN)/vm test --kernel 6.1,6.12 --package filter --agents=false --cards virtio-net --run plain/1500/Multicast
+
+.PHONY: test-drivers
+test-drivers: $(BIN)/vm ## Agents on emulated network cards: make test-drivers CARDS=e1000e KERNELS=6.1
+	hack/install-packages rig vm
+	$(BIN)/vm drivers $(if $(KERNELS),--kernel $(KERNELS)) $(if $(CARDS),--cards $(CARDS))
+
 .PHONY: bench
 bench: build ## Cost per packet, packets per second, failover, agents at rest, beside other ways to do the same (root)
 	hack/install-packages rig bench
@@ -145,7 +160,7 @@ $(BIN)/wlbs-manager $(BIN)/wlbs-agent $(BIN)/kubectl-wlbs: $(BIN)/%: FORCE
 # kubectl completes the arguments of a plugin by a program of this name: the plugin, which knows by it what to do.
 $(BIN)/kubectl_complete-wlbs: | $(BIN)/kubectl-wlbs
 	@ln -sf kubectl-wlbs $@
-$(BIN)/whoami $(BIN)/cluster $(BIN)/image $(BIN)/demo: $(BIN)/%: FORCE
+$(BIN)/whoami $(BIN)/cluster $(BIN)/image $(BIN)/demo $(BIN)/vm: $(BIN)/%: FORCE
 	@go build -ldflags "$(LDFLAGS)" -o $@ ./hack/$*
 $(BIN)/controller-gen: FORCE
 	@go build -C hack/tools -ldflags "$(LDFLAGS)" -o $(CURDIR)/$@ sigs.k8s.io/controller-tools/cmd/controller-gen

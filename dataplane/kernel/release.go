@@ -49,9 +49,8 @@ func (r Release) before(other Release) bool {
 // Check returns an error, a sentence for people, unless a kernel with this release will do. A release that cannot
 // be read is given the benefit of the doubt: loading the programs will tell.
 func Check(uname string) error {
-	r, err := Parse(uname)
-	if err != nil || !r.before(Minimum()) {
-		return nil
+	if r, err := Parse(uname); err == nil && r.before(Minimum()) {
+		return fmt.Errorf("the node runs Linux %s, and kube-wlbs needs %s or later", uname, Minimum())
 	}
-	return fmt.Errorf("the node runs Linux %s, and kube-wlbs needs %s or later", uname, Minimum())
+	return nil
 }

@@ -4,6 +4,7 @@ package rig
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -44,10 +45,12 @@ func (f Frame) Destination() net.HardwareAddr { return net.HardwareAddr(f.Data[0
 // EtherType of the frame.
 func (f Frame) EtherType() uint16 { return binary.BigEndian.Uint16(f.Data[12:]) }
 
-// Capture records every frame that enters the bridge, once, by the port it enters through.
+// Capture records every frame that enters the bridge, once, by the port it enters through. Where there are cards, it
+// records what the client sends and gets, by the source.
 type Capture struct {
 	fd     int
 	ports  map[int]string
+	source func(net.HardwareAddr) string
 	stop   chan struct{}
 	done   chan struct{}
 	mu     sync.Mutex
@@ -58,14 +61,38 @@ type Capture struct {
 // StartCapture begins a capture.
 func (r *Rig) StartCapture() (*Capture, error) {
 	c := &Capture{ports: map[int]string{}, stop: make(chan struct{}), done: make(chan struct{})}
-	if err := r.Bridge.Do(c.open); err != nil {
-		return nil, fmt.Errorf("capture at the bridge: %w", err)
+	at, open := r.Bridge, c.openBridge
+	if r.opts.Cards != nil {
+		at, open, c.source = r.Client, c.openClient, r.portOf
+	}
+	if err := at.Do(open); err != nil {
+		return nil, fmt.Errorf("capture at %s: %w", at.Name, err)
 	}
 	go c.run()
 	return c, nil
 }
 
-func (c *Capture) open() error {
+// portOf names the port of the host with a MAC; anything else is the client's.
+func (r *Rig) portOf(mac net.HardwareAddr) string {
+	for _, h := range r.Hosts {
+		if bytes.Equal(h.MAC, mac) {
+			return h.Port
+		}
+	}
+	return "client"
+}
+
+func (c *Capture) openClient() error {
+	l, err := netlink.LinkByName(hostInterface)
+	if err != nil {
+		return err
+	}
+	c.ports[l.Attrs().Index] = hostInterface
+	const bothWays = 0
+	return c.open(bothWays)
+}
+
+func (c *Capture) openBridge() error {
 	links, err := netlink.LinkList()
 	if err != nil {
 		return err
@@ -75,6 +102,12 @@ func (c *Capture) open() error {
 			c.ports[l.Attrs().Index] = l.Attrs().Name
 		}
 	}
+	const incomingOnly = 1
+	return c.open(incomingOnly)
+}
+
+// open takes 1 to leave out what the namespace sends, else 0.
+func (c *Capture) open(incomingOnly int) (err error) {
 	all := binary.BigEndian.AppendUint16(nil, unix.ETH_P_ALL)
 	c.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(binary.NativeEndian.Uint16(all)))
 	if err != nil {
@@ -83,7 +116,7 @@ func (c *Capture) open() error {
 	// SO_RCVBUFFORCE is root's; without it the kernel's limit holds.
 	_ = unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, captureBuffer)
 	return errors.Join(
-		unix.SetsockoptInt(c.fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1),
+		unix.SetsockoptInt(c.fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, incomingOnly),
 		unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 50_000}))
 }
 
@@ -108,7 +141,11 @@ func (c *Capture) run() {
 		if !ok || c.ports[ll.Ifindex] == "" || n < 14 {
 			continue
 		}
-		c.add(Frame{At: time.Now(), Port: c.ports[ll.Ifindex], Data: append([]byte(nil), buf[:min(n, len(buf))]...), Length: n})
+		f := Frame{At: time.Now(), Port: c.ports[ll.Ifindex], Data: append([]byte(nil), buf[:min(n, len(buf))]...), Length: n}
+		if c.source != nil {
+			f.Port = c.source(f.Source())
+		}
+		c.add(f)
 	}
 }
 

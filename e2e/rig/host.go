@@ -57,7 +57,10 @@ func (r *Rig) addHost(id int) error {
 		return err
 	}
 	r.Hosts = append(r.Hosts, h)
-	if err := r.plug(h.NS, h.Port, h.MAC); err != nil {
+	if err := r.plug(h.NS, id, h.Port, h.MAC); err != nil {
+		return err
+	}
+	if h.MAC, err = macOf(h.NS); err != nil {
 		return err
 	}
 	if err := h.address(); err != nil {

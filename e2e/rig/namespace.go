@@ -95,6 +95,17 @@ func (n *Namespace) Run(command string, args ...string) (string, error) {
 	return string(out), nil
 }
 
+// Commands runs commands inside, whose words are separated by blanks, until one fails.
+func (n *Namespace) Commands(lines ...string) error {
+	for _, line := range lines {
+		words := strings.Fields(line)
+		if _, err := n.Run(words[0], words[1:]...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Process is a process of the rig.
 type Process struct {
 	cmd  *exec.Cmd

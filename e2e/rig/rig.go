@@ -56,6 +56,8 @@ type Options struct {
 	Detach bool
 	// Server is the command that runs the role of a server; empty means this executable.
 	Server string
+	// Cards connect client and hosts instead of a bridge; nil means the bridge.
+	Cards *Cards
 	// AgentFlags and AgentEnv are added to those of all agents.
 	AgentFlags, AgentEnv []string
 }
@@ -133,8 +135,11 @@ func addBridge(name string) error {
 	return linkUp(name)()
 }
 
-// plug connects a namespace's eth0 to the bridge.
-func (r *Rig) plug(n *Namespace, port string, mac net.HardwareAddr) error {
+// plug connects a namespace's eth0 to the bridge, or makes it of the cards that number id has.
+func (r *Rig) plug(n *Namespace, id int, port string, mac net.HardwareAddr) error {
+	if r.opts.Cards != nil {
+		return r.opts.Cards.insert(n, id)
+	}
 	return errors.Join(r.plugCable(n, port, mac), n.Do(linkUp(hostInterface)), r.Bridge.Do(linkUp(port)))
 }
 
@@ -174,7 +179,7 @@ func (r *Rig) addClient() error {
 	if r.Client, err = newNamespace(r.opts.Prefix + "-c"); err != nil {
 		return err
 	}
-	if err := r.plug(r.Client, "client", net.HardwareAddr{0x02, 0x77, 0, 0, 1, 1}); err != nil {
+	if err := r.plug(r.Client, 0, "client", net.HardwareAddr{0x02, 0x77, 0, 0, 1, 1}); err != nil {
 		return err
 	}
 	return r.addressClient()
