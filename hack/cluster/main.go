@@ -38,8 +38,8 @@ func main() {
 	}
 }
 
-// keepFiles lets no program that this one starts inherit files of its caller but the standard ones: engines start daemons
-// that stay, for instance their name server, and these would hold a lock of the caller's for ever.
+// keepFiles lets no program that this one starts inherit files of its caller but the standard ones: engines start
+// daemons that stay, for instance their name server, and these would hold a lock of the caller's for ever.
 func keepFiles() error {
 	const first = 3
 	err := unix.CloseRange(first, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
