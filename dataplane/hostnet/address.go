@@ -40,10 +40,10 @@ func (a address) own(label string) bool {
 	return a.proto == ownProto || a.label != "" && a.label == label
 }
 
-// AddVIPs makes the virtual IPs local addresses of the node, as /32 or /128 on lo. They are added so that the
+// addVIPs makes the virtual IPs local addresses of the node, as /32 or /128 on lo. They are added so that the
 // node does not pick them as source of what it sends on its own account: with host scope in IPv4, and in
 // IPv6 as deprecated ones. A virtual IP that lo has already is left as it is.
-func AddVIPs(ctx context.Context, vips []netip.Addr) error {
+func addVIPs(ctx context.Context, vips []netip.Addr) error {
 	return eachOnLo(ctx, "add", vips, func(lo int, vip netip.Addr, present *address) error {
 		if present != nil {
 			return nil
@@ -52,7 +52,7 @@ func AddVIPs(ctx context.Context, vips []netip.Addr) error {
 	})
 }
 
-// RemoveVIPs removes those of the virtual IPs that AddVIPs added, by this process or an earlier one.
+// RemoveVIPs removes those of the virtual IPs that addVIPs added, by this process or an earlier one.
 // An address that somebody else put on lo stays. On kernels before 5.18 ours cannot be told from
 // others' in IPv6, and no IPv6 address is removed.
 func RemoveVIPs(ctx context.Context, vips []netip.Addr) error {
@@ -64,7 +64,7 @@ func RemoveVIPs(ctx context.Context, vips []netip.Addr) error {
 	})
 }
 
-// VIPs returns the addresses on lo that AddVIPs added, for any cluster: what a crashed agent left behind.
+// VIPs returns the addresses on lo that addVIPs added, for any cluster: what a crashed agent left behind.
 func VIPs(ctx context.Context) ([]netip.Addr, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -86,9 +86,9 @@ func VIPs(ctx context.Context) ([]netip.Addr, error) {
 	return own, nil
 }
 
-// AddGroup joins a multicast group on the interface until RemoveGroup, also while no agent runs, so that
+// addGroup joins a multicast group on the interface until removeGroup, also while no agent runs, so that
 // switches with IGMP or MLD snooping keep forwarding to this port (IGMPMulticast mode).
-func AddGroup(iface Interface, group netip.Addr) error {
+func addGroup(iface Interface, group netip.Addr) error {
 	if !group.IsMulticast() {
 		return fmt.Errorf("join %s on %s: no multicast group", group, iface.Name)
 	}
@@ -100,9 +100,9 @@ func AddGroup(iface Interface, group netip.Addr) error {
 	return nil
 }
 
-// RemoveGroup leaves a group that AddGroup joined. An IPv6 group whose interface was set down in between stays
+// removeGroup leaves a group that addGroup joined. An IPv6 group whose interface was set down in between stays
 // joined until the node is rebooted: the kernel leaves it only together with the address that it lost.
-func RemoveGroup(iface Interface, group netip.Addr) error {
+func removeGroup(iface Interface, group netip.Addr) error {
 	present, err := addresses(iface.Index)
 	if err != nil {
 		return err

@@ -128,7 +128,7 @@ func TestVIPs(t *testing.T) {
 	nstest.Enter(t)
 	vips := []netip.Addr{vip4, vip6}
 	for range 2 { // the second time is an agent that was restarted
-		if err := AddVIPs(t.Context(), vips); err != nil {
+		if err := addVIPs(t.Context(), vips); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -155,7 +155,7 @@ func TestForeignAddressStays(t *testing.T) {
 	nstest.Address(t, lo, "10.77.0.100/32")
 	nstest.Address(t, lo, "fd00:77::100/128")
 	vips := []netip.Addr{vip4, vip6}
-	if err := AddVIPs(t.Context(), vips); err != nil {
+	if err := addVIPs(t.Context(), vips); err != nil {
 		t.Fatal(err)
 	}
 	if own, err := VIPs(t.Context()); err != nil || len(own) > 0 {
@@ -175,7 +175,7 @@ func TestVIPIsNoSourceAddress(t *testing.T) {
 	eth, _ := nstest.Veth(t, "eth0", "x0")
 	nstest.Address(t, eth, "10.77.0.1/24")
 	nstest.Address(t, eth, "fd00:77::1/64")
-	if err := AddVIPs(t.Context(), []netip.Addr{vip4, vip6}); err != nil {
+	if err := addVIPs(t.Context(), []netip.Addr{vip4, vip6}); err != nil {
 		t.Fatal(err)
 	}
 	for dst, want := range map[string]string{"10.77.0.9": "10.77.0.1", "fd00:77::9": "fd00:77::1"} {
@@ -204,7 +204,7 @@ func TestGroup(t *testing.T) {
 				return strings.Contains(string(table), test.entry)
 			}
 			for range 2 {
-				if err := AddGroup(eth0, group); err != nil {
+				if err := addGroup(eth0, group); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -212,14 +212,14 @@ func TestGroup(t *testing.T) {
 				t.Error("group is not joined")
 			}
 			for range 2 {
-				if err := RemoveGroup(eth0, group); err != nil {
+				if err := removeGroup(eth0, group); err != nil {
 					t.Fatal(err)
 				}
 			}
 			if joined() {
 				t.Error("group is still joined")
 			}
-			if err := AddGroup(eth0, vip4); err == nil {
+			if err := addGroup(eth0, vip4); err == nil {
 				t.Error("joined a unicast address")
 			}
 		})
@@ -235,13 +235,13 @@ func TestGroupSurvivesDown(t *testing.T) {
 		"239.255.0.100": {1, 0, 0x5e, 0x7f, 0, 100},
 		"ff15::bf:64":   {0x33, 0x33, 0, 0xbf, 0, 100},
 	} {
-		if err := AddGroup(eth0, netip.MustParseAddr(group)); err != nil {
+		if err := addGroup(eth0, netip.MustParseAddr(group)); err != nil {
 			t.Fatal(err)
 		}
 		if err := errors.Join(netlink.LinkSetDown(eth), netlink.LinkSetUp(eth)); err != nil {
 			t.Fatal(err)
 		}
-		if err := AddGroup(eth0, netip.MustParseAddr(group)); err != nil {
+		if err := addGroup(eth0, netip.MustParseAddr(group)); err != nil {
 			t.Errorf("after the interface was down: %v", err)
 		}
 		if got := multicastUses(t, eth0, mac); got != "1 uses, 0 global" {
@@ -271,7 +271,7 @@ func TestMulticastFilterCountsOnce(t *testing.T) {
 	nstest.Veth(t, "eth0", "x0")
 	eth0 := find(t, "eth0")
 	for range 3 {
-		if err := AddMACFilter(eth0, clusterMAC); err != nil {
+		if _, err := addMACFilter(eth0, clusterMAC); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -279,7 +279,7 @@ func TestMulticastFilterCountsOnce(t *testing.T) {
 		t.Errorf("after three additions: %s, want %s", got, want)
 	}
 	for range 2 {
-		if err := RemoveMACFilter(eth0, clusterMAC); err != nil {
+		if err := removeMACFilter(eth0, clusterMAC); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -303,16 +303,16 @@ func TestMulticastFilterLeavesSocketsAlone(t *testing.T) {
 	if err := unix.SetsockoptPacketMreq(fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, membership); err != nil {
 		t.Fatal(err)
 	}
-	if err := RemoveMACFilter(eth0, clusterMAC); err != nil {
+	if err := removeMACFilter(eth0, clusterMAC); err != nil {
 		t.Fatal(err)
 	}
-	if err := AddMACFilter(eth0, clusterMAC); err != nil {
+	if _, err := addMACFilter(eth0, clusterMAC); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := multicastUses(t, eth0, clusterMAC), "2 uses, 1 global"; got != want {
 		t.Errorf("beside a socket: %s, want %s", got, want)
 	}
-	if err := RemoveMACFilter(eth0, clusterMAC); err != nil {
+	if err := removeMACFilter(eth0, clusterMAC); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := multicastUses(t, eth0, clusterMAC), "1 uses, 0 global"; got != want {
@@ -338,7 +338,7 @@ func TestUnicastFilter(t *testing.T) {
 		return n
 	}
 	for range 2 {
-		if err := AddMACFilter(eth0, unicastMAC); err != nil {
+		if _, err := addMACFilter(eth0, unicastMAC); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -346,7 +346,7 @@ func TestUnicastFilter(t *testing.T) {
 		t.Errorf("%d entries for %s, want 1", n, unicastMAC)
 	}
 	for range 2 {
-		if err := RemoveMACFilter(eth0, unicastMAC); err != nil {
+		if err := removeMACFilter(eth0, unicastMAC); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -363,11 +363,11 @@ func TestRemoveFromInterfaceThatIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, mac := range []net.HardwareAddr{clusterMAC, unicastMAC} {
-		if err := RemoveMACFilter(eth0, mac); err != nil {
+		if err := removeMACFilter(eth0, mac); err != nil {
 			t.Error(err)
 		}
 	}
-	if err := RemoveGroup(eth0, netip.MustParseAddr("239.255.0.100")); err != nil {
+	if err := removeGroup(eth0, netip.MustParseAddr("239.255.0.100")); err != nil {
 		t.Error(err)
 	}
 }

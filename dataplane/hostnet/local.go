@@ -11,7 +11,7 @@ import (
 )
 
 // LocalAddresses returns the node's own addresses, of all its interfaces, with the names of these. A cluster must not
-// have one of them as virtual IP: all hosts would answer for it. Virtual IPs that AddVIPs put on lo are not among them.
+// have one of them as virtual IP: all hosts would answer for it. Virtual IPs that addVIPs put on lo are not among them.
 func LocalAddresses(ctx context.Context) (map[netip.Addr]string, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -39,10 +39,4 @@ func LocalAddresses(ctx context.Context) (map[netip.Addr]string, error) {
 		}
 	}
 	return own, nil
-}
-
-// OwnedBy returns the name of the interface that has an address as the node's own, see LocalAddresses, or "".
-func OwnedBy(ctx context.Context, addr netip.Addr) (string, error) {
-	own, err := LocalAddresses(ctx)
-	return own[addr], err
 }

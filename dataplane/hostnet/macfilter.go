@@ -16,19 +16,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// AddMACFilter makes the interface receive frames for mac beside those for its own address, until
-// RemoveMACFilter, also while no agent runs.
+// addMACFilter makes the interface receive frames for mac beside those for its own address, until
+// removeMACFilter, also while no agent runs.
 //
 // A multicast address goes in by SIOCADDMULTI, which the kernel keeps as one "global" use apart from
 // the counted uses of sockets and protocols (net/core/dev_addr_lists.c): adding twice counts once,
 // and removing takes away that use alone. A unicast address goes into the device's list by way of an
 // exclusive bridge "self" entry, which is a single one as well.
-func AddMACFilter(iface Interface, mac net.HardwareAddr) error {
-	_, err := addMACFilter(iface, mac)
-	return err
-}
-
-// addMACFilter also reports whether the filter was missing.
+//
+// It reports whether the filter was missing.
 func addMACFilter(iface Interface, mac net.HardwareAddr) (missing bool, err error) {
 	defer func() {
 		if err != nil {
@@ -63,8 +59,8 @@ func hasMulticast(iface Interface, mac net.HardwareAddr) (bool, error) {
 	return false, nil
 }
 
-// RemoveMACFilter undoes AddMACFilter, and does nothing if that was not called or the interface is gone.
-func RemoveMACFilter(iface Interface, mac net.HardwareAddr) error {
+// removeMACFilter undoes AddMACFilter, and does nothing if that was not called or the interface is gone.
+func removeMACFilter(iface Interface, mac net.HardwareAddr) error {
 	err := changeMACFilter(iface, mac, false)
 	for _, gone := range []error{unix.ENOENT, unix.EADDRNOTAVAIL, unix.ENODEV, unix.ENXIO} {
 		if errors.Is(err, gone) {

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// JoinSolicitedNodes makes the interface a member of the solicited-node groups (RFC 4291 section 2.7.1) of the IPv6
-// addresses among vips, until LeaveSolicitedNodes, also while no agent runs: neighbours send their solicitations there,
+// joinSolicitedNodes makes the interface a member of the solicited-node groups (RFC 4291 section 2.7.1) of the IPv6
+// addresses among vips, until leaveSolicitedNodes, also while no agent runs: neighbours send their solicitations there,
 // and neither the interface's receive filter nor a switch with MLD snooping lets them through to others. With the
 // virtual IP on lo the kernel joins on lo only.
 //
@@ -23,7 +23,7 @@ import (
 // interface's own link-local address.
 //
 // An entry that somebody else made stays as it is. The entries go when the interface is set down.
-func JoinSolicitedNodes(iface Interface, vips []netip.Addr) error {
+func joinSolicitedNodes(iface Interface, vips []netip.Addr) error {
 	return eachProxy(iface, "join", vips, func(vip netip.Addr, present *proxy) error {
 		if present != nil {
 			return nil
@@ -32,9 +32,9 @@ func JoinSolicitedNodes(iface Interface, vips []netip.Addr) error {
 	})
 }
 
-// LeaveSolicitedNodes undoes JoinSolicitedNodes, by this process or an earlier one, and does nothing if the interface
+// leaveSolicitedNodes undoes joinSolicitedNodes, by this process or an earlier one, and does nothing if the interface
 // is gone.
-func LeaveSolicitedNodes(iface Interface, vips []netip.Addr) error {
+func leaveSolicitedNodes(iface Interface, vips []netip.Addr) error {
 	return eachProxy(iface, "leave", vips, func(vip netip.Addr, present *proxy) error {
 		if present == nil || present.proto != ownProto {
 			return nil

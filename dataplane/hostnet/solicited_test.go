@@ -35,12 +35,12 @@ func TestSolicitedNodes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := AddVIPs(t.Context(), vips); err != nil {
+	if err := addVIPs(t.Context(), vips); err != nil {
 		t.Fatal(err)
 	}
 	wants("with the virtual IP on lo alone", "none")
 	for range 2 { // the second time is an agent that was restarted
-		must(JoinSolicitedNodes(eth0, vips))
+		must(joinSolicitedNodes(eth0, vips))
 	}
 	wants("joined", "1 uses, 0 global")
 
@@ -52,7 +52,7 @@ func TestSolicitedNodes(t *testing.T) {
 		return regexp.MustCompile(`eth0\s+ff0200000000000000000001ff000100\s+2\s`).Match(table)
 	})
 	for range 2 {
-		must(LeaveSolicitedNodes(eth0, vips))
+		must(leaveSolicitedNodes(eth0, vips))
 	}
 	wants("left, beside an address of the same group", "1 uses, 0 global")
 	addr, err := netlink.ParseAddr("fd00:78::100/64")
@@ -60,10 +60,10 @@ func TestSolicitedNodes(t *testing.T) {
 	must(netlink.AddrDel(eth, addr))
 	wants("left", "none")
 
-	must(JoinSolicitedNodes(eth0, vips))
+	must(joinSolicitedNodes(eth0, vips))
 	must(netlink.LinkSetDown(eth))
 	must(netlink.LinkSetUp(eth))
-	must(JoinSolicitedNodes(eth0, vips))
+	must(joinSolicitedNodes(eth0, vips))
 	nstest.Wait(t, "the group after the interface was down",
 		func() bool { return multicastUses(t, eth0, solicitedMAC) != "none" })
 }
@@ -78,10 +78,10 @@ func TestSolicitedNodesLeaveOthersEntries(t *testing.T) {
 	if err := netlink.NeighAdd(foreign); err != nil {
 		t.Fatal(err)
 	}
-	if err := JoinSolicitedNodes(eth0, vips); err != nil {
+	if err := joinSolicitedNodes(eth0, vips); err != nil {
 		t.Fatal(err)
 	}
-	if err := LeaveSolicitedNodes(eth0, vips); err != nil {
+	if err := leaveSolicitedNodes(eth0, vips); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := multicastUses(t, eth0, solicitedMAC), "1 uses, 0 global"; got != want {
@@ -90,7 +90,7 @@ func TestSolicitedNodesLeaveOthersEntries(t *testing.T) {
 	if err := netlink.LinkDel(eth); err != nil {
 		t.Fatal(err)
 	}
-	if err := LeaveSolicitedNodes(eth0, vips); err != nil {
+	if err := leaveSolicitedNodes(eth0, vips); err != nil {
 		t.Errorf("on an interface that is gone: %v", err)
 	}
 }

@@ -23,11 +23,11 @@ func (system) add(ctx context.Context, things []thing) ([]thing, error) {
 	case macFilter:
 		return addMACFilters(iface, things)
 	case group:
-		return nil, each(things, func(t thing) error { return AddGroup(iface, t.addr) })
+		return nil, each(things, func(t thing) error { return addGroup(iface, t.addr) })
 	case solicitedNode:
-		return nil, JoinSolicitedNodes(iface, addrs(things))
+		return nil, joinSolicitedNodes(iface, addrs(things))
 	default:
-		return nil, AddVIPs(ctx, addrs(things))
+		return nil, addVIPs(ctx, addrs(things))
 	}
 }
 
@@ -41,11 +41,11 @@ func (system) remove(ctx context.Context, things []thing) error {
 	}
 	switch things[0].kind {
 	case macFilter:
-		return each(things, func(t thing) error { return RemoveMACFilter(iface, t.mac[:]) })
+		return each(things, func(t thing) error { return removeMACFilter(iface, t.mac[:]) })
 	case group:
-		return each(things, func(t thing) error { return RemoveGroup(iface, t.addr) })
+		return each(things, func(t thing) error { return removeGroup(iface, t.addr) })
 	case solicitedNode:
-		return LeaveSolicitedNodes(iface, addrs(things))
+		return leaveSolicitedNodes(iface, addrs(things))
 	default:
 		return RemoveVIPs(ctx, addrs(things))
 	}
