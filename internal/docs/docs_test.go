@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -22,14 +21,8 @@ var root = filepath.Join("..", "..")
 // columns is where prose is wrapped. Tables, code and single words that are longer are not prose.
 const columns = 100
 
-// wide are pages whose prose is not wrapped yet.
-var wide = []string{"api.md", "architecture.md", "installation.md", "operations.md"}
-
 func TestProseIsWrapped(t *testing.T) {
 	for name, text := range pages(t) {
-		if filepath.Dir(name) == "docs" && slices.Contains(wide, filepath.Base(name)) {
-			continue
-		}
 		for number, line := range withoutCode(text) {
 			table := strings.HasPrefix(strings.TrimSpace(line), "|")
 			if !table && utf8.RuneCountInString(line) > columns && strings.Contains(strings.TrimSpace(line), " ") {
