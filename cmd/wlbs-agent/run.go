@@ -84,10 +84,9 @@ func (f *runFlags) config(holdGiven bool) (agent.Config, error) {
 		return config, errors.New("--node is missing and NODE_NAME is not set")
 	case f.hold < 0:
 		return config, fmt.Errorf("--restart-hold %v is negative", f.hold)
-	case f.configDir != "":
-		return config, errors.New("--config-dir is not there yet")
-	case f.clusterFile != "":
-		return config, byFile(&config, f.clusterFile)
+	case f.configDir != "" || f.clusterFile != "":
+		byFiles(&config, f.configDir, f.clusterFile)
+		return config, nil
 	}
 	if !holdGiven {
 		config.RestartHold = kubernetesHold

@@ -13,7 +13,9 @@ import (
 
 	"github.com/kube-wlbs/kube-wlbs/dataplane/agent"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/agent/kube"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/agent/standalone"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/host"
+	"github.com/kube-wlbs/kube-wlbs/dataplane/plan"
 )
 
 // inKubernetes lets the agent take its configs from the API server and write its hosts' status there.
@@ -39,14 +41,17 @@ func inKubernetes(config *agent.Config) error {
 	return nil
 }
 
-// byFile lets the agent take its config from a file. Nobody else checks what follows what there.
-func byFile(config *agent.Config, path string) error {
-	config.Source = &agent.FileSource{Path: path, Node: config.Node, Log: config.Log}
-	config.Refuse = agent.RefuseCommandsToSuspended
+// byFiles lets the agent take its configs from the files of a directory, or from one file.
+func byFiles(config *agent.Config, dir, file string) {
+	stateDir, log := config.StateDir, config.Log
+	config.Source = &standalone.Source{
+		Dir: dir, File: file, Node: config.Node, Log: config.Log,
+		Last:  func() []plan.Config { return agent.LastConfigs(stateDir, log) },
+		InUse: config.Socket.VirtualIPs,
+	}
 	if config.RestartHold > 0 {
 		config.Ending = systemdEnding
 	}
-	return nil
 }
 
 // systemdEnding tells a shutdown of the machine from a restart of the agent. Where systemd does not say that it stops, or

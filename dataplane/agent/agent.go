@@ -14,7 +14,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -159,9 +158,7 @@ func askOnce(config Config) func(context.Context) (host.Ending, string) {
 	}
 }
 
-func (a *agent) store(cluster string) *store {
-	return &store{dir: filepath.Join(a.StateDir, cluster), cluster: cluster, log: a.Log.With("cluster", cluster)}
-}
+func (a *agent) store(cluster string) *store { return newStore(a.StateDir, cluster, a.Log) }
 
 // report passes a host's state on to those who read it.
 func (a *agent) report(r host.Report) {

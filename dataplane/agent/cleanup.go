@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
@@ -53,18 +54,27 @@ func (a *agent) cleanUp(ctx context.Context, cluster string) error {
 // registerSaved registers what the hosts of an earlier agent need of the node, and returns their configs, by creation time and
 // name.
 func (a *agent) registerSaved() []plan.Config {
-	names, err := savedClusters(a.StateDir)
+	return eachSaved(a.StateDir, a.Log, func(name string, saved host.Saved) { a.claims.Register(name, needsOf(saved)) })
+}
+
+// LastConfigs returns what an earlier agent on this node was asked to be last, in order of precedence.
+func LastConfigs(stateDir string, log *slog.Logger) []plan.Config {
+	return eachSaved(stateDir, log, func(string, host.Saved) {})
+}
+
+func eachSaved(stateDir string, log *slog.Logger, visit func(name string, saved host.Saved)) []plan.Config {
+	names, err := savedClusters(stateDir)
 	if err != nil {
-		a.Log.Error("Last configs lost, waiting for the source", "error", err)
+		log.Error("Last configs lost, waiting for the source", "error", err)
 	}
 	var configs []plan.Config
 	for _, name := range names {
-		saved := a.store(name).Load()
+		saved := newStore(stateDir, name, log).Load()
 		if saved.Config.Removed() {
 			continue
 		}
 		configs = append(configs, saved.Config)
-		a.claims.Register(name, needsOf(saved))
+		visit(name, saved)
 	}
 	slices.SortStableFunc(configs, func(x, y plan.Config) int {
 		return x.Cluster.CreationTimestamp.Compare(y.Cluster.CreationTimestamp.Time)

@@ -23,6 +23,10 @@ type store struct {
 	complain     sync.Once // about content that is of no use
 }
 
+func newStore(stateDir, cluster string, log *slog.Logger) *store {
+	return &store{dir: filepath.Join(stateDir, cluster), cluster: cluster, log: log.With("cluster", cluster)}
+}
+
 func (s *store) path() string         { return filepath.Join(s.dir, "config.json") }
 func (s *store) snapshotPath() string { return filepath.Join(s.dir, "snapshot.json") }
 

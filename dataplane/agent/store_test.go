@@ -23,14 +23,14 @@ func testConfig(cluster string) plan.Config {
 	return c
 }
 
-func newStore(t *testing.T, log *strings.Builder) *store {
+func testStore(t *testing.T, log *strings.Builder) *store {
 	t.Helper()
 	return &store{dir: filepath.Join(t.TempDir(), "web"), cluster: "web", log: slog.New(slog.NewTextHandler(log, nil))}
 }
 
 func TestStoreRoundTrip(t *testing.T) {
 	var log strings.Builder
-	s := newStore(t, &log)
+	s := testStore(t, &log)
 	if got := s.Load(); !got.Config.Removed() || log.Len() > 0 {
 		t.Fatalf("empty state: %+v, %s", got, log.String())
 	}
@@ -53,7 +53,7 @@ func TestStoreRoundTrip(t *testing.T) {
 // What is on the disk may be anything. It is as good as nothing then, said once, and in nobody's way.
 func TestStoreOfNoUse(t *testing.T) {
 	var whole strings.Builder
-	good := newStore(t, &whole)
+	good := testStore(t, &whole)
 	if err := good.Save(host.Saved{Config: testConfig("web"), Incarnation: 9}); err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestStoreOfNoUse(t *testing.T) {
 	for i, c := range cases {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			var log strings.Builder
-			s := newStore(t, &log)
+			s := testStore(t, &log)
 			if err := os.MkdirAll(s.dir, 0o700); err != nil {
 				t.Fatal(err)
 			}
@@ -98,7 +98,7 @@ func TestStoreOfNoUse(t *testing.T) {
 // A config in force that is of no use costs the place in the cluster, not the config that is wanted.
 func TestStoreWithoutConfigInForce(t *testing.T) {
 	var log strings.Builder
-	s := newStore(t, &log)
+	s := testStore(t, &log)
 	if err := s.Save(host.Saved{Config: testConfig("web"), InForce: &plan.Config{}}); err != nil {
 		t.Fatal(err)
 	}

@@ -318,7 +318,7 @@ func last(t *testing.T, name string, spec ...string) plan.Config {
 
 func TestWhatWasInForceStays(t *testing.T) {
 	web, mail := last(t, "web", vips("10.77.0.100")), last(t, "mail", vips("10.77.0.101"))
-	f := newFolder(t, Source{Last: []plan.Config{web, mail}})
+	f := newFolder(t, Source{Last: func() []plan.Config { return []plan.Config{web, mail} }})
 	f.fail("a.yaml", errors.New("is empty"))
 	f.write("mail.yaml", yamlOf("mail", vips("10.77.0.101", "10.77.0.100")))
 	f.wait(30)
@@ -367,7 +367,7 @@ func TestNothingToDeliver(t *testing.T) {
 	if f.err != nil || f.times != 1 || len(f.got) != 0 {
 		t.Errorf("an empty directory: %v, delivered %d times", f.err, f.times)
 	}
-	f = newFolder(t, Source{File: "/etc/web.yaml", Last: []plan.Config{last(t, "web", vips("10.77.0.100"))}})
+	f = newFolder(t, Source{File: "/etc/web.yaml", Last: func() []plan.Config { return []plan.Config{last(t, "web", vips("10.77.0.100"))} }})
 	f.fail("web.yaml", errors.New("no such file or directory"))
 	f.look()
 	f.check("without the file", "web/2 [10.77.0.100]")

@@ -58,6 +58,16 @@ func (s *Socket) Withdraw(cluster string) {
 	delete(s.answers, cluster)
 }
 
+// VirtualIPs returns those that the node's host of a cluster said to serve last.
+func (s *Socket) VirtualIPs(cluster string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if host := s.answers[cluster].Host; host != nil {
+		return host.Status.Dataplane.VirtualIPs
+	}
+	return nil
+}
+
 // SetReady says how to find out whether all hosts on the node are up: ready returns what is missing, or nil. It must not block.
 // An agent is not ready before this was called.
 func (s *Socket) SetReady(ready func() error) {

@@ -38,8 +38,9 @@ type Source struct {
 	Dir, File string
 	// Node is this node's name in spec.hosts.
 	Node string
-	// Last are the configs that were in force when the last agent on this node ended. They stay so until a file says otherwise.
-	Last []plan.Config
+	// Last returns the configs that were in force when the last agent on this node ended. They stay so until a file says otherwise.
+	// Nil stands for none. Run calls it once.
+	Last func() []plan.Config
 	// InUse returns the virtual IPs that this node serves for a cluster at this moment: another cluster does not get these. Nil
 	// stands for none. It must not block.
 	InUse func(cluster string) []string
@@ -48,7 +49,7 @@ type Source struct {
 }
 
 // Run delivers everything that this node is a host of, in order of precedence, at first and whenever it changes, until ctx ends. It
-// returns an error only if it never had anything to deliver: Dir or File is of no use and Last is empty.
+// returns an error only if it never had anything to deliver: Dir or File is of no use, and nothing was in force last.
 func (s *Source) Run(ctx context.Context, deliver func([]plan.Config)) error {
 	validator, err := schema.New()
 	if err != nil {
@@ -89,14 +90,18 @@ type run struct {
 }
 
 func newRun(s *Source, validator *schema.Validator) *run {
+	var last []plan.Config
+	if s.Last != nil {
+		last = s.Last()
+	}
 	r := &run{
-		Source: s, reader: newReader(s.Dir, s.File), clusters: newClusters(validator, s.Dir == "", s.Last),
+		Source: s, reader: newReader(s.Dir, s.File), clusters: newClusters(validator, s.Dir == "", last),
 		holders: holders{}, hosts: map[string]*v1alpha1.LoadBalancingHost{}, conflicts: map[string]metav1.Condition{}, faults: map[string]string{},
 	}
 	if r.InUse == nil {
 		r.InUse = func(string) []string { return nil }
 	}
-	for _, c := range s.Last {
+	for _, c := range last {
 		if c.Cluster == nil || c.Host == nil {
 			continue
 		}
