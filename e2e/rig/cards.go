@@ -92,7 +92,7 @@ func cardOf(mac net.HardwareAddr) (netlink.Link, error) {
 		if len(own) == 0 {
 			own = l.Attrs().HardwareAddr
 		}
-		if _, ok := l.(*netlink.Device); ok && bytes.Equal(own, mac) {
+		if bytes.Equal(own, mac) {
 			return l, nil
 		}
 	}
