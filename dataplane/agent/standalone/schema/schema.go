@@ -3,7 +3,8 @@
 // Package schema says of a LoadBalancingCluster in a file what the API server would say of it: it runs the schema and the rules of
 // the CustomResourceDefinition with the API server's own libraries.
 //
-// A Validator takes some megabytes and some tenths of a second to make, so only agents that read files make one.
+// A Validator takes some megabytes and some tenths of a second to make, so only agents that read files make one. The cases that it
+// is tested by are those of the API server: see files_test.go in api/v1alpha1.
 package schema
 
 import (
