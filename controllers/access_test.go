@@ -16,16 +16,17 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"github.com/kube-wlbs/kube-wlbs/controllers/agents"
 	"github.com/kube-wlbs/kube-wlbs/internal/kubetest"
 )
 
-// agent returns a client with the rights and the token claims of a cluster's agent on a node; node "" stands for a token
-// that was not issued to a pod.
-func (c *cluster) agent(t *testing.T, cluster, node string) client.WithWatch {
+// agent returns a client with the rights and the token claims of the agent on a node; node "" stands for a token that was not
+// issued to a pod.
+func (c *cluster) agent(t *testing.T, node string) client.WithWatch {
 	t.Helper()
 	config := rest.CopyConfig(c.admin)
 	config.Impersonate = rest.ImpersonationConfig{
-		UserName: "system:serviceaccount:" + namespace + ":wlbs-agent-" + cluster,
+		UserName: "system:serviceaccount:" + namespace + ":" + agents.Name,
 		Groups:   []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"},
 	}
 	if node != "" {
@@ -53,26 +54,30 @@ func TestAgentAccess(t *testing.T) {
 	c.node(t, "node-b")
 	c.lbc(t, "access", nil)
 	c.lbc(t, "other", func(s *v1alpha1.LoadBalancingClusterSpec) { s.VirtualIPs = []string{"192.0.2.20"} })
-	c.waitForAgents(t, "access", "node-a", "node-b")
-	c.waitForAgents(t, "other", "node-a", "node-b")
+	c.waitForHosts(t, "access", "node-a:1", "node-b:2")
+	c.waitForHosts(t, "other", "node-a:1", "node-b:2")
+	c.waitForAgents(t)
 
 	own := func() *v1alpha1.LoadBalancingHost { return hostNamed("access.node-a") }
 	status := patchOf(t, map[string]any{"status": map[string]any{"state": "Converging"}})
-	agent := c.agent(t, "access", "node-a")
+	agent := c.agent(t, "node-a")
 	// The policy takes effect a moment after it was created, and the role after it was bound.
 	kubetest.Eventually(t, func() error { return agent.Status().Patch(t.Context(), own(), status) })
 	waitForPolicy(t, c)
 
-	t.Run("reads its cluster and its host by name", func(t *testing.T) {
-		for _, list := range []client.ObjectList{&v1alpha1.LoadBalancingClusterList{}, &v1alpha1.LoadBalancingHostList{}} {
-			name := "access"
-			if _, ok := list.(*v1alpha1.LoadBalancingHostList); ok {
-				name = "access.node-a"
-			}
-			if err := agent.List(t.Context(), list, client.MatchingFields{"metadata.name": name}); err != nil {
+	t.Run("reads the clusters and the hosts of its node", func(t *testing.T) {
+		ofNode := client.MatchingFields{"spec.nodeName": "node-a"}
+		var hosts v1alpha1.LoadBalancingHostList
+		if err := agent.List(t.Context(), &hosts, ofNode); err != nil || len(hosts.Items) != 2 {
+			t.Errorf("%d hosts, %v", len(hosts.Items), err)
+		}
+		for list, options := range map[client.ObjectList][]client.ListOption{
+			&v1alpha1.LoadBalancingClusterList{}: nil, &v1alpha1.LoadBalancingHostList{}: {ofNode},
+		} {
+			if err := agent.List(t.Context(), list, options...); err != nil {
 				t.Error(err)
 			}
-			watch, err := agent.Watch(t.Context(), list, client.MatchingFields{"metadata.name": name})
+			watch, err := agent.Watch(t.Context(), list, options...)
 			if err != nil {
 				t.Error(err)
 				continue
@@ -80,11 +85,18 @@ func TestAgentAccess(t *testing.T) {
 			watch.Stop()
 		}
 	})
+	t.Run("writes the hosts of all clusters on its node", func(t *testing.T) {
+		for _, name := range []string{"access.node-a", "other.node-a"} {
+			if err := agent.Status().Patch(t.Context(), hostNamed(name), status); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 	t.Run("sees whether its pod was deleted and another follows", func(t *testing.T) {
-		if err := agent.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "wlbs-agent-access-x7k2p"}, &corev1.Pod{}); !apierrors.IsNotFound(err) {
+		if err := agent.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: agents.Name + "-x7k2p"}, &corev1.Pod{}); !apierrors.IsNotFound(err) {
 			t.Error(err)
 		}
-		if err := agent.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "wlbs-agent-access"}, &appsv1.DaemonSet{}); err != nil {
+		if err := agent.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: agents.Name}, &appsv1.DaemonSet{}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -100,22 +112,18 @@ func TestAgentAccess(t *testing.T) {
 	})
 	refused("list pods", "forbidden", func() error { return agent.List(t.Context(), &corev1.PodList{}, client.InNamespace(namespace)) })
 	refused("read another DaemonSet", "forbidden", func() error {
-		return agent.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "wlbs-agent-other"}, &appsv1.DaemonSet{})
+		return agent.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "another"}, &appsv1.DaemonSet{})
 	})
-	refused("list all hosts", "forbidden", func() error { return agent.List(t.Context(), &v1alpha1.LoadBalancingHostList{}) })
-	refused("write a host of another cluster", "forbidden", func() error {
-		return agent.Status().Patch(t.Context(), hostNamed("other.node-a"), status)
-	})
-	refused("write the host of another node", "the host of its own node only, which is node-a", func() error {
+	refused("write the host of another node", "the hosts of its own node only, which is node-a", func() error {
 		return agent.Status().Patch(t.Context(), hostNamed("access.node-b"), status)
 	})
 	refused("write with a token that names no node", "must use the token of its pod", func() error {
-		return c.agent(t, "access", "").Status().Patch(t.Context(), own(), status)
+		return c.agent(t, "").Status().Patch(t.Context(), own(), status)
 	})
-	refused("change the spec", "may change the status and finalizers", func() error {
+	refused("change the spec", "may change the status and finalizers of its hosts", func() error {
 		return agent.Patch(t.Context(), own(), patchOf(t, map[string]any{"spec": map[string]any{"hostID": 9}}))
 	})
-	refused("change labels", "may change the status and finalizers", func() error {
+	refused("change labels", "may change the status and finalizers of its hosts", func() error {
 		return agent.Patch(t.Context(), own(), patchOf(t, map[string]any{"metadata": map[string]any{"labels": map[string]any{"a": "b"}}}))
 	})
 	refused("remove the finalizer of a live host", "once its host is being deleted", func() error {
@@ -149,7 +157,7 @@ func waitForPolicy(t *testing.T, c *cluster) {
 	t.Helper()
 	kubetest.Eventually(t, func() error {
 		status := patchOf(t, map[string]any{"status": map[string]any{"state": "Converging"}})
-		err := c.agent(t, "access", "node-a").Status().Patch(t.Context(), hostNamed("access.node-b"), status)
+		err := c.agent(t, "node-a").Status().Patch(t.Context(), hostNamed("access.node-b"), status)
 		if err == nil {
 			return errNotEnforced
 		}

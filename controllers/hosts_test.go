@@ -10,10 +10,8 @@ import (
 	"testing"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -21,30 +19,6 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 	"github.com/kube-wlbs/kube-wlbs/internal/kubetest"
 )
-
-// waitForAgents waits until the cluster's DaemonSet selects exactly these nodes; none means that there is no DaemonSet.
-func (c *cluster) waitForAgents(t *testing.T, cluster string, want ...string) *appsv1.DaemonSet {
-	t.Helper()
-	ds := &appsv1.DaemonSet{}
-	kubetest.Eventually(t, func() error {
-		err := c.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "wlbs-agent-" + cluster}, ds)
-		if apierrors.IsNotFound(err) && len(want) == 0 {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		var got []string
-		for _, term := range ds.Spec.Template.Spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms {
-			got = append(got, term.MatchFields[0].Values...)
-		}
-		if !slices.Equal(got, want) {
-			return fmt.Errorf("agents run on %v, want %v", got, want)
-		}
-		return nil
-	})
-	return ds
-}
 
 func (c *cluster) waitForCondition(t *testing.T, cluster, conditionType string, status metav1.ConditionStatus, reason string) *metav1.Condition {
 	t.Helper()
@@ -106,13 +80,8 @@ func TestHostsFollowNodes(t *testing.T) {
 	lbc := c.lbc(t, "follow", nil)
 
 	c.waitForHosts(t, "follow", "node-a:1", "node-b:2", "node-c:3")
-	ds := c.waitForAgents(t, "follow", "node-a", "node-b", "node-c")
-	if image := ds.Spec.Template.Spec.Containers[0].Image; image != agentImage {
-		t.Errorf("agents run %s", image)
-	}
 	c.waitForCondition(t, "follow", v1alpha1.ConditionHostsAssigned, metav1.ConditionTrue, v1alpha1.ReasonAllAssigned)
 	c.checkHostObject(t, lbc, "node-a")
-	c.checkRole(t, "follow", "follow.node-a", "follow.node-b", "follow.node-c")
 
 	// A node that is no longer selected keeps its agent until that has torn down, and its ID until then.
 	node := &corev1.Node{}
@@ -126,10 +95,8 @@ func TestHostsFollowNodes(t *testing.T) {
 	c.waitForHosts(t, "follow", "node-a:1-", "node-b:2", "node-c:3")
 	c.node(t, "node-d")
 	c.waitForHosts(t, "follow", "node-a:1-", "node-b:2", "node-c:3", "node-d:4")
-	c.waitForAgents(t, "follow", "node-a", "node-b", "node-c", "node-d")
 	c.tearDown(t, "follow", "node-a")
 	c.waitForHosts(t, "follow", "node-b:2", "node-c:3", "node-d:4")
-	c.waitForAgents(t, "follow", "node-b", "node-c", "node-d")
 
 	// A node that is gone cannot tear down: the manager lets its host go, and the ID is free for the next one.
 	if err := c.Delete(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-c"}}); err != nil {
@@ -156,22 +123,6 @@ func (c *cluster) checkHostObject(t *testing.T, lbc *v1alpha1.LoadBalancingClust
 	if len(owners) != 1 || owners[0].UID != lbc.UID || !*owners[0].Controller || *owners[0].BlockOwnerDeletion {
 		t.Errorf("owners of %s: %+v", host.Name, owners)
 	}
-}
-
-func (c *cluster) checkRole(t *testing.T, cluster string, want ...string) {
-	t.Helper()
-	kubetest.Eventually(t, func() error {
-		role := &rbacv1.ClusterRole{}
-		if err := c.Get(t.Context(), client.ObjectKey{Name: "wlbs-agent-" + cluster}, role); err != nil {
-			return err
-		}
-		for _, rule := range role.Rules {
-			if strings.HasPrefix(rule.Resources[0], "loadbalancinghosts") && !slices.Equal(rule.ResourceNames, want) {
-				return fmt.Errorf("rule %+v, want hosts %v", rule, want)
-			}
-		}
-		return nil
-	})
 }
 
 func TestHostSettings(t *testing.T) {
@@ -218,7 +169,6 @@ func TestClusterDeletionWaitsForAgents(t *testing.T) {
 	c.node(t, "node-b")
 	lbc := c.lbc(t, "deletion", nil)
 	c.waitForHosts(t, "deletion", "node-a:1", "node-b:2")
-	c.waitForAgents(t, "deletion", "node-a", "node-b")
 
 	if err := c.Delete(t.Context(), lbc); err != nil {
 		t.Fatal(err)
@@ -230,7 +180,6 @@ func TestClusterDeletionWaitsForAgents(t *testing.T) {
 	}
 	c.tearDown(t, "deletion", "node-a")
 	c.waitForHosts(t, "deletion", "node-b:2-")
-	c.waitForAgents(t, "deletion", "node-b")
 	kubetest.Consistently(t, 300*time.Millisecond, func() error {
 		return c.Get(t.Context(), client.ObjectKeyFromObject(lbc), &v1alpha1.LoadBalancingCluster{})
 	})
@@ -302,29 +251,75 @@ func TestInvalidNodeSelectorRemovesNobody(t *testing.T) {
 	}
 }
 
-func TestAgentsOfClusterWithoutHostsAreRemoved(t *testing.T) {
+func TestClusterWithoutHosts(t *testing.T) {
 	c := start(t, 0)
 	c.node(t, "node-a")
 	c.lbc(t, "nohosts", nil)
-	c.waitForAgents(t, "nohosts", "node-a")
+	c.waitForHosts(t, "nohosts", "node-a:1")
 	if err := c.Delete(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-a"}}); err != nil {
 		t.Fatal(err)
 	}
 	c.waitForHosts(t, "nohosts")
-	c.waitForAgents(t, "nohosts")
 	c.waitForCondition(t, "nohosts", v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonNoHosts)
 }
 
-// With a cluster that was removed by force its agents went too, so nobody else would let the hosts go.
+// A node on which no agent can run is no host, and named.
+func TestNodeOfAnotherSystem(t *testing.T) {
+	c := start(t, 0)
+	c.node(t, "node-a")
+	c.node(t, "node-w")
+	c.updateNode(t, "node-w", func(n *corev1.Node) { n.Labels[corev1.LabelOSStable] = "windows" })
+	c.lbc(t, "systems", nil)
+	c.waitForHosts(t, "systems", "node-a:1")
+	condition := c.waitForCondition(t, "systems", v1alpha1.ConditionHostsAssigned, metav1.ConditionTrue, v1alpha1.ReasonAllAssigned)
+	if !strings.Contains(condition.Message, "no agent runs there") || !strings.Contains(condition.Message, "node-w") {
+		t.Errorf("condition does not name the node: %s", condition.Message)
+	}
+	c.update(t, "systems", func(lbc *v1alpha1.LoadBalancingCluster) {
+		lbc.Spec.NodeSelector.MatchLabels[corev1.LabelOSStable] = "windows"
+	})
+	condition = c.waitForCondition(t, "systems", v1alpha1.ConditionHostsAssigned, metav1.ConditionTrue, v1alpha1.ReasonNoHosts)
+	if !strings.Contains(condition.Message, "node-w") {
+		t.Errorf("condition does not name the node: %s", condition.Message)
+	}
+}
+
+// The hosts of a cluster that was removed by force are taken away by their agents, and by nobody where there is none.
 func TestHostsOfClusterRemovedByForce(t *testing.T) {
 	c := start(t, 0)
 	c.node(t, "node-a")
+	c.node(t, "node-b")
 	lbc := c.lbc(t, "forced", nil)
-	c.waitForHosts(t, "forced", "node-a:1")
+	c.waitForHosts(t, "forced", "node-a:1", "node-b:2")
 	if err := c.Delete(t.Context(), lbc); err != nil {
 		t.Fatal(err)
 	}
+	c.waitForHosts(t, "forced", "node-a:1-", "node-b:2-")
+	c.update(t, "forced", func(lbc *v1alpha1.LoadBalancingCluster) { lbc.Finalizers = nil })
+	if err := c.Delete(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-b"}}); err != nil {
+		t.Fatal(err)
+	}
 	c.waitForHosts(t, "forced", "node-a:1-")
+	kubetest.Consistently(t, 300*time.Millisecond, func() error {
+		if got := c.hosts(t, "forced"); !slices.Equal(got, []string{"node-a:1-"}) {
+			return fmt.Errorf("hosts are %v", got)
+		}
+		return nil
+	})
+	c.tearDown(t, "forced", "node-a")
+	c.waitForHosts(t, "forced")
+}
+
+// Where a node is not ready, nobody takes away what a cluster left that was removed by force.
+func TestHostOfClusterRemovedByForceIsLost(t *testing.T) {
+	c := start(t, time.Second)
+	c.node(t, "node-a")
+	lbc := c.lbc(t, "forced", nil)
+	c.waitForHosts(t, "forced", "node-a:1")
+	c.setReady(t, "node-a", corev1.ConditionUnknown)
+	if err := c.Delete(t.Context(), lbc); err != nil {
+		t.Fatal(err)
+	}
 	c.update(t, "forced", func(lbc *v1alpha1.LoadBalancingCluster) { lbc.Finalizers = nil })
 	c.waitForHosts(t, "forced")
 	note := c.waitForEvent(t, "forced.node-a", "HostRemovedUncleanly")

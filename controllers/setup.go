@@ -8,8 +8,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
-	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -32,15 +31,15 @@ import (
 type Options struct {
 	// Namespace is the operator's own, in which the agents run.
 	Namespace string
-	// AgentImage is the image of the agents.
-	AgentImage string
+	// Agents are the settings of the agents.
+	Agents agents.Settings
 	// NodeLostAfter is as hosts.DefaultNodeLostAfter says; zero means that.
 	NodeLostAfter time.Duration
 }
 
 // AddToScheme registers all types that the manager reads or writes.
 func AddToScheme(s *runtime.Scheme) error {
-	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, corev1.AddToScheme, appsv1.AddToScheme, rbacv1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, corev1.AddToScheme, appsv1.AddToScheme} {
 		if err := add(s); err != nil {
 			return err
 		}
@@ -48,22 +47,17 @@ func AddToScheme(s *runtime.Scheme) error {
 	return nil
 }
 
-// CacheOptions keep out of the manager's memory what is none of its business: other namespaces' DaemonSets, other
-// components' roles, and those parts of a Node that nobody here reads.
+// CacheOptions keep out of the manager's memory what is none of its business: all DaemonSets but its own, which is all that it may
+// read, and those parts of a Node that nobody here reads.
 func CacheOptions(namespace string) cache.Options {
-	ours := labels.SelectorFromSet(labels.Set{shared.ManagedByLabel: shared.ManagedBy})
-	namespaced := cache.ByObject{Namespaces: map[string]cache.Config{namespace: {LabelSelector: ours}}}
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&appsv1.DaemonSet{}:          namespaced,
-			&corev1.ServiceAccount{}:     namespaced,
-			&corev1.Pod{}:                namespaced,
-			&rbacv1.Role{}:               namespaced,
-			&rbacv1.RoleBinding{}:        namespaced,
-			&rbacv1.ClusterRole{}:        {Label: ours},
-			&rbacv1.ClusterRoleBinding{}: {Label: ours},
-			&corev1.Node{}:               {Transform: trimNode},
+			&appsv1.DaemonSet{}: {
+				Namespaces: map[string]cache.Config{namespace: {}},
+				Field:      fields.OneTermEqualSelector("metadata.name", agents.Name),
+			},
+			&corev1.Node{}: {Transform: trimNode},
 		},
 	}
 }
@@ -81,13 +75,13 @@ func Setup(mgr manager.Manager, o Options) error {
 	recorder := shared.NewRecorder(mgr.GetEventRecorder("wlbs-manager"), mgr.GetScheme())
 	for name, setup := range map[string]func() error{
 		"hosts": func() error {
-			return hosts.Setup(mgr, &hosts.Reconciler{Client: mgr.GetClient(), Recorder: recorder, NodeLostAfter: o.NodeLostAfter})
+			return hosts.Setup(mgr, &hosts.Reconciler{Client: mgr.GetClient(), Recorder: recorder, AgentNodes: o.Agents.Selector(), NodeLostAfter: o.NodeLostAfter})
 		},
 		"virtualips": func() error {
 			return virtualips.Setup(mgr, &virtualips.Reconciler{Client: mgr.GetClient(), API: mgr.GetAPIReader()})
 		},
 		"agents": func() error {
-			return agents.Setup(mgr, &agents.Reconciler{Client: mgr.GetClient(), Namespace: o.Namespace, AgentImage: o.AgentImage})
+			return agents.Setup(mgr, &agents.Reconciler{Client: mgr.GetClient(), API: mgr.GetAPIReader(), Namespace: o.Namespace, Settings: o.Agents})
 		},
 		"status": func() error {
 			return status.Setup(mgr, &status.Reconciler{Client: mgr.GetClient(), Recorder: recorder})

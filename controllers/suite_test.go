@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -26,6 +27,7 @@ import (
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 	"github.com/kube-wlbs/kube-wlbs/controllers"
+	"github.com/kube-wlbs/kube-wlbs/controllers/agents"
 	"github.com/kube-wlbs/kube-wlbs/internal/kubetest"
 )
 
@@ -78,7 +80,8 @@ func start(t *testing.T, nodeLostAfter time.Duration) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := controllers.Setup(mgr, controllers.Options{Namespace: namespace, AgentImage: agentImage, NodeLostAfter: nodeLostAfter}); err != nil {
+	agentSettings := agents.Settings{Image: agentImage, Resources: agents.DefaultResources(), Tolerations: agents.DefaultTolerations()}
+	if err := controllers.Setup(mgr, controllers.Options{Namespace: namespace, Agents: agentSettings, NodeLostAfter: nodeLostAfter}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -131,6 +134,7 @@ func (c *cluster) clean(t *testing.T) {
 	for i := range nodes.Items {
 		objects = append(objects, &nodes.Items[i])
 	}
+	objects = append(objects, &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: agents.Name}})
 	for _, o := range objects {
 		// A patch, for the manager's last write may still be under way and make an update fail.
 		withoutFinalizers := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))

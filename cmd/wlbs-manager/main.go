@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -31,6 +32,16 @@ import (
 
 // leaderElectionID is the Lease in the operator's namespace that the manager at work holds.
 const leaderElectionID = "kube-wlbs-manager"
+
+// When the node of the manager at work hangs, another one takes over after leaseDuration, and up to two retryPeriods. Each manager counts
+// from when it saw the lease change, by its own clock, so that clocks need not agree. The manager at work gives up
+// when it could not renew its lease for renewDeadline, a second before anybody else may take it. All of that costs the API server
+// one request a second for each manager.
+const (
+	leaseDuration = 5 * time.Second
+	renewDeadline = 4 * time.Second
+	retryPeriod   = time.Second
+)
 
 type options struct {
 	controllers.Options
@@ -69,7 +80,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	log.Info("Starting", "namespace", o.Namespace, "agentImage", o.AgentImage)
+	log.Info("Starting", "namespace", o.Namespace, "agentImage", o.Agents.Image)
 	if err := mgr.Start(ctx); err != nil {
 		return fmt.Errorf("run: %w", err)
 	}
@@ -80,7 +91,7 @@ func parse(args []string) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("wlbs-manager", flag.ContinueOnError)
 	flags.StringVar(&o.Namespace, "namespace", os.Getenv("POD_NAMESPACE"), "namespace in which the agents run (default $POD_NAMESPACE)")
-	flags.StringVar(&o.AgentImage, "agent-image", os.Getenv("AGENT_IMAGE"), "image of the agents (default $AGENT_IMAGE)")
+	agentFlags(flags, &o.Agents)
 	flags.DurationVar(&o.NodeLostAfter, "node-lost-after", hosts.DefaultNodeLostAfter,
 		"how long a node must have been not ready before its host is removed without its agent having torn down")
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", "0",
@@ -96,7 +107,7 @@ func parse(args []string) (options, error) {
 		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	case o.Namespace == "":
 		return o, errors.New("--namespace is missing and POD_NAMESPACE is not set")
-	case o.AgentImage == "":
+	case o.Agents.Image == "":
 		return o, errors.New("--agent-image is missing and AGENT_IMAGE is not set")
 	case o.NodeLostAfter < 0:
 		return o, fmt.Errorf("--node-lost-after is %s, want a positive duration", o.NodeLostAfter)
@@ -109,7 +120,8 @@ func newManager(config *rest.Config, o options) (manager.Manager, error) {
 	if err := controllers.AddToScheme(scheme); err != nil {
 		return nil, fmt.Errorf("scheme: %w", err)
 	}
-	grace := 10 * time.Second
+	grace, lease, renew, retry := 10*time.Second, leaseDuration, renewDeadline, retryPeriod
+	standby := true
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: scheme,
 		Cache:  controllers.CacheOptions(o.Namespace),
@@ -121,7 +133,12 @@ func newManager(config *rest.Config, o options) (manager.Manager, error) {
 		LeaderElectionID:              leaderElectionID,
 		LeaderElectionNamespace:       o.Namespace,
 		LeaderElectionReleaseOnCancel: true,
-		GracefulShutdownTimeout:       &grace,
+		LeaseDuration:                 &lease,
+		RenewDeadline:                 &renew,
+		RetryPeriod:                   &retry,
+		// A manager that stands by watches already, and so begins with a full cache.
+		Controller:              ctrlconfig.Controller{EnableWarmup: &standby},
+		GracefulShutdownTimeout: &grace,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("create manager: %w", err)
@@ -129,7 +146,7 @@ func newManager(config *rest.Config, o options) (manager.Manager, error) {
 	if err := controllers.Setup(mgr, o.Options); err != nil {
 		return nil, err
 	}
-	if err := metrics.Registry.Register(status.NewMetrics(mgr.GetCache())); err != nil {
+	if err := metrics.Registry.Register(status.NewMetrics(mgr.GetCache(), mgr.Elected())); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {

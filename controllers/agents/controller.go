@@ -5,109 +5,96 @@ package agents
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
-	"github.com/kube-wlbs/kube-wlbs/controllers/shared"
 )
 
-// +kubebuilder:rbac:groups=apps,namespace=kube-wlbs-system,resources=daemonsets,verbs=get;list;watch;create;update;patch;delete
-// +kubebuilder:rbac:groups="",namespace=kube-wlbs-system,resources=pods,verbs=get;list;watch;delete
-// +kubebuilder:rbac:groups="",namespace=kube-wlbs-system,resources=serviceaccounts,verbs=get;list;watch;create;update;patch;delete
-// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=clusterroles;clusterrolebindings,verbs=get;list;watch;create;update;patch;delete
-// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,namespace=kube-wlbs-system,resources=roles;rolebindings,verbs=get;list;watch;create;update;patch;delete
+// +kubebuilder:rbac:groups=apps,namespace=kube-wlbs-system,resources=daemonsets,resourceNames=kube-wlbs-agent,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=wlbs.dev,resources=loadbalancingclusters,verbs=get;list;watch
+// +kubebuilder:rbac:groups=wlbs.dev,resources=loadbalancinghosts,verbs=get;list;watch
 
 // fieldOwner is this reconciler in managedFields.
-const fieldOwner = client.FieldOwner("wlbs-dataplane")
+const fieldOwner = client.FieldOwner("wlbs-agents")
 
-// Reconciler runs the agents of the clusters.
+// Reconciler keeps the DaemonSet of the agents.
 type Reconciler struct {
+	// Client writes, and reads from a cache.
 	Client client.Client
+	// API reads from the API server: a cache that lags must not end the agents of a cluster that it does not know yet.
+	API client.Reader
 	// Namespace is the operator's own, in which the agents run.
 	Namespace string
-	// AgentImage is the image of the agents.
-	AgentImage string
+	Settings  Settings
 }
 
-// Reconcile implements reconcile.Reconciler for one LoadBalancingCluster.
-func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	cluster := &v1alpha1.LoadBalancingCluster{}
-	if err := r.Client.Get(ctx, req.NamespacedName, cluster); err != nil {
-		if apierrors.IsNotFound(err) {
-			// The garbage collector removes what the cluster owned.
-			return ctrl.Result{}, nil
-		}
-		return ctrl.Result{}, fmt.Errorf("get LoadBalancingCluster %s: %w", req.Name, err)
-	}
-	hosts, err := shared.HostsOf(ctx, r.Client, cluster.Name)
+// Reconcile implements reconcile.Reconciler for the one DaemonSet.
+func (r *Reconciler) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result, error) {
+	needed, err := needed(ctx, r.Client)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-
-	// A cluster that is being deleted keeps its agents until its last host is gone.
-	nodes := hostNodes(hosts)
-	if len(nodes) == 0 {
-		return ctrl.Result{}, r.deleteDaemonSet(ctx, cluster.Name)
+	if needed {
+		return ctrl.Result{}, r.apply(ctx)
 	}
-	if err := r.applyAccess(ctx, cluster, hosts); err != nil {
-		return ctrl.Result{}, err
-	}
-	daemonSet := agentDaemonSet(cluster, r.Namespace, r.AgentImage, nodes)
-	if err := r.apply(ctx, "DaemonSet", daemonSet); err != nil {
-		return ctrl.Result{}, err
-	}
-	return r.rollOut(ctx, cluster.Name, daemonSet.Spec.Template.Annotations[revisionAnnotation], len(nodes))
+	return ctrl.Result{}, r.remove(ctx)
 }
 
-// applyAccess gives the agents their identity and rights before they start.
-func (r *Reconciler) applyAccess(ctx context.Context, cluster *v1alpha1.LoadBalancingCluster, hosts []v1alpha1.LoadBalancingHost) error {
-	names := make([]string, 0, len(hosts))
-	for i := range hosts {
-		names = append(names, hosts[i].Name)
+// needed reports whether there is anything that agents have to serve, or to take away from nodes.
+func needed(ctx context.Context, reader client.Reader) (bool, error) {
+	var clusters v1alpha1.LoadBalancingClusterList
+	if err := reader.List(ctx, &clusters, client.Limit(1)); err != nil {
+		return false, fmt.Errorf("list LoadBalancingClusters: %w", err)
 	}
-	slices.Sort(names)
-	if err := r.apply(ctx, "ServiceAccount", agentServiceAccount(cluster, r.Namespace)); err != nil {
-		return err
+	var hosts v1alpha1.LoadBalancingHostList
+	if err := reader.List(ctx, &hosts, client.Limit(1)); err != nil {
+		return false, fmt.Errorf("list LoadBalancingHosts: %w", err)
 	}
-	if err := r.apply(ctx, "ClusterRole", agentRole(cluster, names)); err != nil {
-		return err
-	}
-	if err := r.apply(ctx, "ClusterRoleBinding", agentRoleBinding(cluster, r.Namespace)); err != nil {
-		return err
-	}
-	if err := r.apply(ctx, "Role", agentPodRole(cluster, r.Namespace)); err != nil {
-		return err
-	}
-	return r.apply(ctx, "RoleBinding", agentPodRoleBinding(cluster, r.Namespace))
+	return len(clusters.Items)+len(hosts.Items) > 0, nil
 }
 
-func (r *Reconciler) apply(ctx context.Context, kind string, config interface {
-	runtime.ApplyConfiguration
-	GetName() *string
-},
-) error {
-	if err := r.Client.Apply(ctx, config, fieldOwner, client.ForceOwnership); err != nil {
-		return fmt.Errorf("apply %s %s: %w", kind, *config.GetName(), err)
+// apply writes the DaemonSet if it is not there, or if what this manager wants is not what was wanted last. What people did to it in
+// between stays, so that "kubectl rollout undo" does.
+func (r *Reconciler) apply(ctx context.Context) error {
+	wanted := daemonSet(r.Namespace, &r.Settings)
+	revision, err := revisionOf(wanted)
+	if err != nil {
+		return err
 	}
+	existing := &appsv1.DaemonSet{}
+	switch err := r.Client.Get(ctx, client.ObjectKey{Namespace: r.Namespace, Name: Name}, existing); {
+	case client.IgnoreNotFound(err) != nil:
+		return fmt.Errorf("get DaemonSet %s: %w", Name, err)
+	case err == nil && existing.Annotations[revisionAnnotation] == revision:
+		return nil
+	}
+	wanted.WithAnnotations(map[string]string{revisionAnnotation: revision})
+	if err := r.Client.Apply(ctx, wanted, fieldOwner, client.ForceOwnership); err != nil {
+		return fmt.Errorf("apply DaemonSet %s: %w", Name, err)
+	}
+	logf.FromContext(ctx).Info("Applied the DaemonSet of the agents", "image", r.Settings.Image, "revision", revision)
 	return nil
 }
 
-// deleteDaemonSet removes the agents of a cluster without hosts: a DaemonSet cannot select no node.
-func (r *Reconciler) deleteDaemonSet(ctx context.Context, cluster string) error {
-	daemonSet := &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: agentName(cluster)}}
-	err := r.Client.Get(ctx, client.ObjectKeyFromObject(daemonSet), daemonSet)
-	if err == nil && daemonSet.DeletionTimestamp.IsZero() {
-		err = r.Client.Delete(ctx, daemonSet)
+func (r *Reconciler) remove(ctx context.Context) error {
+	existing := &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: Name}}
+	if err := r.Client.Get(ctx, client.ObjectKeyFromObject(existing), existing); err != nil {
+		return client.IgnoreNotFound(err)
 	}
-	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("delete DaemonSet %s: %w", daemonSet.Name, err)
+	if !existing.DeletionTimestamp.IsZero() {
+		return nil
 	}
+	if needed, err := needed(ctx, r.API); needed || err != nil {
+		return err
+	}
+	if err := client.IgnoreNotFound(r.Client.Delete(ctx, existing, client.Preconditions{UID: &existing.UID})); err != nil {
+		return fmt.Errorf("delete DaemonSet %s: %w", Name, err)
+	}
+	logf.FromContext(ctx).Info("No cluster is left, the agents end")
 	return nil
 }

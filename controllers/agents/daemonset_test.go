@@ -5,18 +5,19 @@ package agents
 import (
 	"slices"
 	"testing"
-	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
+	"k8s.io/apimachinery/pkg/api/resource"
 )
+
+func defaults() *Settings {
+	return &Settings{Image: "agent:test", Resources: DefaultResources(), Tolerations: DefaultTolerations()}
+}
 
 // The agent touches the node's network, so what it may do is spelled out here once more: a change must be meant.
 func TestAgentPrivileges(t *testing.T) {
-	ds := agentDaemonSet(testCluster(), "system", "agent:test", []string{"node-b", "node-a"})
-	pod := ds.Spec.Template.Spec
+	pod := daemonSet("system", defaults()).Spec.Template.Spec
 	if !*pod.HostNetwork || pod.HostPID != nil || pod.HostIPC != nil {
 		t.Error("agents use the node's network and no other namespace of it")
 	}
@@ -27,6 +28,9 @@ func TestAgentPrivileges(t *testing.T) {
 	if !slices.Equal(security.Capabilities.Drop, []corev1.Capability{"ALL"}) ||
 		!slices.Equal(security.Capabilities.Add, []corev1.Capability{"NET_ADMIN", "NET_RAW", "BPF", "PERFMON", "SYS_NICE"}) {
 		t.Errorf("capabilities: %+v", security.Capabilities)
+	}
+	if *security.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault || *security.AppArmorProfile.Type != corev1.AppArmorProfileTypeUnconfined {
+		t.Errorf("profiles: %+v, %+v", security.SeccompProfile, security.AppArmorProfile)
 	}
 	var paths []string
 	for _, v := range pod.Volumes {
@@ -40,44 +44,44 @@ func TestAgentPrivileges(t *testing.T) {
 	}
 }
 
-func TestAgentNodeAffinity(t *testing.T) {
-	ds := agentDaemonSet(testCluster(), "system", "agent:test", []string{"node-b", "node-a"})
-	var nodes []string
-	for _, term := range ds.Spec.Template.Spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms {
-		if len(term.MatchExpressions) != 0 || len(term.MatchFields) != 1 || *term.MatchFields[0].Key != "metadata.name" || len(term.MatchFields[0].Values) != 1 {
-			t.Fatalf("term %+v", term)
-		}
-		nodes = append(nodes, term.MatchFields[0].Values...)
-	}
-	if !slices.Equal(nodes, []string{"node-a", "node-b"}) {
-		t.Errorf("agents run on %v", nodes)
+func TestAgentsAreUpdatedOneByOne(t *testing.T) {
+	strategy := daemonSet("system", defaults()).Spec.UpdateStrategy
+	if *strategy.Type != appsv1.RollingUpdateDaemonSetStrategyType || strategy.RollingUpdate.MaxUnavailable.IntValue() != 1 {
+		t.Errorf("update strategy: %+v", strategy)
 	}
 }
 
-func TestAgentMemoryGrowsWithConnections(t *testing.T) {
-	small, large := testCluster(), testCluster()
-	large.Spec.Dataplane.MaxConnections = new(int32(16777216))
-	limit := func(c *v1alpha1.LoadBalancingCluster) int64 {
-		limits := *agentDaemonSet(c, "system", "agent:test", []string{"a"}).Spec.Template.Spec.Containers[0].Resources.Limits
-		return limits.Memory().Value()
-	}
-	if least := int64(16777216 * bytesPerConnection); limit(large) < least || limit(small) > limit(large)/4 {
-		t.Errorf("limits %d and %d", limit(small), limit(large))
+// A limit would end the agent of all clusters of a node when one more cluster comes, and throttling would delay heartbeats.
+func TestAgentHasNoLimits(t *testing.T) {
+	resources := daemonSet("system", defaults()).Spec.Template.Spec.Containers[0].Resources
+	if resources.Limits != nil || resources.Requests.Memory().IsZero() || resources.Requests.Cpu().IsZero() {
+		t.Errorf("resources: %+v", resources)
 	}
 }
 
-func TestAgentRoleNamesNoOthers(t *testing.T) {
-	for _, names := range [][]string{nil, {"web.node-a"}} {
-		for _, rule := range agentRole(testCluster(), names).Rules {
-			if len(rule.ResourceNames) == 0 {
-				t.Errorf("with hosts %v a rule holds for all objects: %+v", names, rule)
-			}
-		}
+func TestAgentSettings(t *testing.T) {
+	s := defaults()
+	s.Verbose, s.NodeSelector = true, map[string]string{"edge": "true"}
+	s.Tolerations = []corev1.Toleration{{Key: "edge", Effect: corev1.TaintEffectNoSchedule}}
+	s.Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("1Gi")}
+	pod := daemonSet("system", s).Spec.Template.Spec
+	if pod.NodeSelector["edge"] != "true" || pod.NodeSelector[corev1.LabelOSStable] != "linux" {
+		t.Errorf("node selector: %v", pod.NodeSelector)
 	}
-}
-
-var testNow = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-
-func testCluster() *v1alpha1.LoadBalancingCluster {
-	return &v1alpha1.LoadBalancingCluster{ObjectMeta: metav1.ObjectMeta{Name: "web", Generation: 3}}
+	if len(pod.Tolerations) != 1 || *pod.Tolerations[0].Key != "edge" || pod.Tolerations[0].Operator != nil || pod.Tolerations[0].Value != nil {
+		t.Errorf("tolerations: %+v", pod.Tolerations)
+	}
+	if !slices.Contains(pod.Containers[0].Args, "--verbose") || pod.Containers[0].Resources.Limits.Memory().String() != "1Gi" {
+		t.Errorf("container: %+v", pod.Containers[0])
+	}
+	before, err := revisionOf(daemonSet("system", defaults()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, _ := revisionOf(daemonSet("system", defaults())); again != before {
+		t.Error("equal settings have two revisions")
+	}
+	if after, _ := revisionOf(daemonSet("system", s)); after == before {
+		t.Error("other settings have the same revision")
+	}
 }

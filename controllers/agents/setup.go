@@ -6,8 +6,6 @@ import (
 	"context"
 
 	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -22,35 +20,17 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/controllers/shared"
 )
 
-// Setup adds the reconciler to a manager.
+// Setup adds the reconciler to a manager. A DaemonSet that is there at the start is an event, too: the last cluster may have gone while
+// no manager ran.
 func Setup(mgr manager.Manager, r *Reconciler) error {
+	request := reconcile.Request{NamespacedName: types.NamespacedName{Namespace: r.Namespace, Name: Name}}
+	daemonSet := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {
+		return []reconcile.Request{request}
+	})
+	comesOrGoes := predicate.Funcs{UpdateFunc: func(event.UpdateEvent) bool { return false }}
 	return ctrl.NewControllerManagedBy(mgr).Named("agents").
-		For(&v1alpha1.LoadBalancingCluster{}, builder.WithPredicates(shared.SpecOrDeletion())).
-		Watches(&v1alpha1.LoadBalancingHost{}, handler.EnqueueRequestsFromMapFunc(shared.ClusterOfHost), builder.WithPredicates(shared.SpecOrDeletion())).
-		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(clusterOfAgent), builder.WithPredicates(podChanges())).
-		Owns(&appsv1.DaemonSet{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Owns(&corev1.ServiceAccount{}).
-		Owns(&rbacv1.ClusterRole{}).
-		Owns(&rbacv1.ClusterRoleBinding{}).
-		Owns(&rbacv1.Role{}).
-		Owns(&rbacv1.RoleBinding{}).
+		Watches(&v1alpha1.LoadBalancingCluster{}, daemonSet, builder.WithPredicates(comesOrGoes)).
+		Watches(&v1alpha1.LoadBalancingHost{}, daemonSet, builder.WithPredicates(comesOrGoes)).
+		Watches(&appsv1.DaemonSet{}, daemonSet, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Complete(shared.RetryConflicts(r))
-}
-
-func clusterOfAgent(_ context.Context, obj client.Object) []reconcile.Request {
-	cluster := obj.GetLabels()[v1alpha1.ClusterLabel]
-	if cluster == "" {
-		return nil
-	}
-	return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: cluster}}}
-}
-
-// podChanges lets through what a rollout waits for.
-func podChanges() predicate.Predicate {
-	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
-		before, okBefore := e.ObjectOld.(*corev1.Pod)
-		after, okAfter := e.ObjectNew.(*corev1.Pod)
-		return !okBefore || !okAfter || podReady(before) != podReady(after) ||
-			before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero()
-	}}
 }

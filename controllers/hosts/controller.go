@@ -27,11 +27,10 @@ import (
 
 // +kubebuilder:rbac:groups="",resources=nodes,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
-// +kubebuilder:rbac:groups=wlbs.dev,resources=loadbalancingclusters,verbs=get;list;watch;update;patch
+// +kubebuilder:rbac:groups=wlbs.dev,resources=loadbalancingclusters,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=wlbs.dev,resources=loadbalancingclusters/finalizers,verbs=update
-// +kubebuilder:rbac:groups=wlbs.dev,resources=loadbalancingclusters/status,verbs=update;patch
-// +kubebuilder:rbac:groups=wlbs.dev,resources=loadbalancinghosts,verbs=get;list;watch;create;update;patch;delete
-// +kubebuilder:rbac:groups=wlbs.dev,resources=loadbalancinghosts/status,verbs=update;patch
+// +kubebuilder:rbac:groups=wlbs.dev,resources=loadbalancingclusters/status,verbs=patch
+// +kubebuilder:rbac:groups=wlbs.dev,resources=loadbalancinghosts,verbs=get;list;watch;create;delete;patch
 
 // DefaultNodeLostAfter is how long a node must have been not ready, and its host due for removal, before the host is
 // removed without its agent having torn down. It is the time after which Kubernetes evicts pods from such a node.
@@ -44,6 +43,8 @@ const fieldOwner = client.FieldOwner("wlbs-hosts")
 type Reconciler struct {
 	Client   client.Client
 	Recorder events.EventRecorder
+	// AgentNodes is the node selector of the agents: other nodes cannot be hosts.
+	AgentNodes map[string]string
 	// NodeLostAfter is as DefaultNodeLostAfter says; zero means that.
 	NodeLostAfter time.Duration
 	// Now is the clock; nil means time.Now.
@@ -65,8 +66,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	cluster := &v1alpha1.LoadBalancingCluster{}
 	if err := r.Client.Get(ctx, req.NamespacedName, cluster); err != nil {
 		if apierrors.IsNotFound(err) {
-			r.leases.Retain(req.Name, nil)
-			return ctrl.Result{}, r.releaseOrphans(ctx, hosts)
+			r.leases.Retain(req.Name, hosts)
+			return r.reconcileOrphans(ctx, hosts, nodes)
 		}
 		return ctrl.Result{}, fmt.Errorf("get LoadBalancingCluster %s: %w", req.Name, err)
 	}
@@ -108,6 +109,8 @@ type hostPlan struct {
 	maintenance map[string]*v1alpha1.HostMaintenance
 	// departing are nodes, by name, that are drained before their hosts are removed.
 	departing []string
+	// withoutAgent are selected nodes, by name, on which no agent runs.
+	withoutAgent []string
 	// remove are the hosts whose nodes are no longer to be hosts.
 	remove []*v1alpha1.LoadBalancingHost
 	// again is when to look again although nothing changes, zero for never.
@@ -131,9 +134,14 @@ func (r *Reconciler) planHosts(cluster *v1alpha1.LoadBalancingCluster, selector 
 		_, leaving := leavingIDs[name]
 		_, isHost := plan.current[name]
 		// A node whose last host object is still being removed becomes a host again when that is gone.
-		if !leaving && node.DeletionTimestamp.IsZero() && selector.matches(node, isHost) {
-			selected = append(selected, name)
+		if leaving || !node.DeletionTimestamp.IsZero() || !selector.matches(node, isHost) {
+			continue
 		}
+		if !runsAgents(node, r.AgentNodes) {
+			plan.withoutAgent = append(plan.withoutAgent, name)
+			continue
+		}
+		selected = append(selected, name)
 	}
 	for name, h := range plan.current {
 		if slices.Contains(selected, name) {
@@ -145,6 +153,7 @@ func (r *Reconciler) planHosts(cluster *v1alpha1.LoadBalancingCluster, selector 
 		r.depart(cluster, &plan, h, nodes[name])
 	}
 	slices.Sort(plan.departing)
+	slices.Sort(plan.withoutAgent)
 	slices.Sort(selected) // free IDs go to nodes in the order of their names
 	plan.Assignment = hostspec.AssignIDs(cluster.Spec.Hosts, selected, currentIDs, leavingIDs)
 	for name := range currentIDs {
@@ -170,12 +179,18 @@ func (p *hostPlan) condition() (status metav1.ConditionStatus, reason, message s
 	case len(p.Waiting) > 0:
 		return metav1.ConditionFalse, v1alpha1.ReasonHostIDInUse, fmt.Sprintf(
 			"the host IDs of spec.hosts for %s are in use by hosts that are still being drained or removed: wait for their agents, or give other IDs", strings.Join(p.Waiting, ", "))
+	case len(p.IDs) == 0 && len(p.departing) == 0 && len(p.withoutAgent) > 0:
+		return metav1.ConditionTrue, v1alpha1.ReasonNoHosts, fmt.Sprintf(
+			"no agent runs on any selected node (%s): hosts run Linux, and the agents' node selector must match", strings.Join(p.withoutAgent, ", "))
 	case len(p.IDs) == 0 && len(p.departing) == 0:
 		return metav1.ConditionTrue, v1alpha1.ReasonNoHosts, "no node is selected: see spec.nodeSelector and spec.tolerations"
 	}
 	message = fmt.Sprintf("%d nodes are hosts", len(p.IDs))
 	if len(p.departing) > 0 {
 		message += ", drained before they are hosts no longer: " + strings.Join(p.departing, ", ")
+	}
+	if len(p.withoutAgent) > 0 {
+		message += ", no hosts, for no agent runs there (operating system, or node selector of the agents): " + strings.Join(p.withoutAgent, ", ")
 	}
 	return metav1.ConditionTrue, v1alpha1.ReasonAllAssigned, message
 }

@@ -14,6 +14,18 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
+// runsAgents reports whether agents run on a node, by the node selector of their pods. A node that does not say what its operating
+// system is counts as one with Linux.
+func runsAgents(node *corev1.Node, selector map[string]string) bool {
+	for key, want := range selector {
+		is, labelled := node.Labels[key]
+		if is != want && (labelled || key != corev1.LabelOSStable) {
+			return false
+		}
+	}
+	return true
+}
+
 // nodeSelector decides which nodes are hosts of a cluster, by the rules of a DaemonSet.
 type nodeSelector struct {
 	labels      labels.Selector

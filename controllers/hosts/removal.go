@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -90,15 +91,19 @@ func (r *Reconciler) releaseLost(ctx context.Context, cluster *v1alpha1.LoadBala
 	return next, nil
 }
 
-// releaseUncleanly lets a host go and says what that may leave on its node.
+// releaseUncleanly lets a host go and says what that may leave on its node. cluster is nil where it is gone.
 func (r *Reconciler) releaseUncleanly(ctx context.Context, cluster *v1alpha1.LoadBalancingCluster, h *v1alpha1.LoadBalancingHost) error {
 	released, err := r.release(ctx, h)
 	if err != nil || !released {
 		return err
 	}
-	r.Recorder.Eventf(cluster, h, corev1.EventTypeWarning, "HostRemovedUncleanly", "RemoveHost",
-		"node %s has not been ready for %s: host %d was removed without its agent; virtual IPs, MAC filters and BPF programs under /sys/fs/bpf/kube-wlbs/%s may be left there until it restarts, or until \"wlbs-agent cleanup --cluster %s\" is run on it",
-		h.Spec.NodeName, r.nodeLostAfter(), h.Spec.HostID, cluster.Name, cluster.Name)
+	var regarding, related runtime.Object = h, nil
+	if cluster != nil {
+		regarding, related = cluster, h
+	}
+	r.Recorder.Eventf(regarding, related, corev1.EventTypeWarning, "HostRemovedUncleanly", "RemoveHost",
+		"node %s has not been ready for %s: host %d was removed without its agent; virtual IPs, MAC filters and BPF programs under /sys/fs/bpf/kube-wlbs/clusters/%s may be left there until it restarts, or until \"wlbs-agent cleanup --cluster %s\" is run on it",
+		h.Spec.NodeName, r.nodeLostAfter(), h.Spec.HostID, h.Spec.ClusterName, h.Spec.ClusterName)
 	return nil
 }
 
@@ -138,26 +143,17 @@ func (r *Reconciler) release(ctx context.Context, h *v1alpha1.LoadBalancingHost)
 	return true, nil
 }
 
-// releaseOrphans lets hosts go whose cluster was removed by force: with it went their agents, and nobody else would.
-func (r *Reconciler) releaseOrphans(ctx context.Context, hosts []v1alpha1.LoadBalancingHost) error {
+// reconcileOrphans removes hosts whose cluster was removed by force. Their agents still run, and take away what they set up.
+func (r *Reconciler) reconcileOrphans(ctx context.Context, hosts []v1alpha1.LoadBalancingHost, nodes map[string]*corev1.Node) (ctrl.Result, error) {
+	var remove []*v1alpha1.LoadBalancingHost
 	for i := range hosts {
-		h := &hosts[i]
-		if h.DeletionTimestamp.IsZero() {
-			if err := client.IgnoreNotFound(r.Client.Delete(ctx, h, client.Preconditions{UID: &h.UID})); err != nil {
-				return fmt.Errorf("delete LoadBalancingHost %s: %w", h.Name, err)
-			}
-			continue
+		if hosts[i].DeletionTimestamp.IsZero() {
+			remove = append(remove, &hosts[i])
 		}
-		released, err := r.release(ctx, h)
-		if err != nil {
-			return err
-		}
-		if !released {
-			continue
-		}
-		r.Recorder.Eventf(h, nil, corev1.EventTypeWarning, "HostRemovedUncleanly", "RemoveHost",
-			"LoadBalancingCluster %s is gone before its hosts: node %s may keep virtual IPs, MAC filters and BPF programs until \"wlbs-agent cleanup --cluster %s\" is run on it",
-			h.Spec.ClusterName, h.Spec.NodeName, h.Spec.ClusterName)
 	}
-	return nil
+	if err := r.deleteHosts(ctx, remove); err != nil {
+		return ctrl.Result{}, err
+	}
+	wait, err := r.releaseLost(ctx, nil, hosts, nodes)
+	return ctrl.Result{RequeueAfter: wait}, err
 }

@@ -3,6 +3,8 @@
 package hosts
 
 import (
+	"context"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -12,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 	"github.com/kube-wlbs/kube-wlbs/controllers/shared"
@@ -23,8 +26,26 @@ func Setup(mgr manager.Manager, r *Reconciler) error {
 		For(&v1alpha1.LoadBalancingCluster{}, builder.WithPredicates(shared.SpecOrDeletion())).
 		Watches(&v1alpha1.LoadBalancingHost{}, handler.EnqueueRequestsFromMapFunc(shared.ClusterOfHost),
 			builder.WithPredicates(predicate.Or[client.Object](shared.SpecOrDeletion(), stateChanges()))).
-		Watches(&corev1.Node{}, handler.EnqueueRequestsFromMapFunc(shared.AllClusters(mgr.GetClient())), builder.WithPredicates(nodeChanges())).
+		Watches(&corev1.Node{}, handler.EnqueueRequestsFromMapFunc(clustersAndOrphans(mgr.GetClient())), builder.WithPredicates(nodeChanges())).
 		Complete(shared.RetryConflicts(r))
+}
+
+// clustersAndOrphans maps a node to all clusters, and to those that are gone and have hosts on it.
+func clustersAndOrphans(reader client.Reader) handler.MapFunc {
+	clusters := shared.AllClusters(reader)
+	return func(ctx context.Context, node client.Object) []reconcile.Request {
+		requests := clusters(ctx, node)
+		var hosts v1alpha1.LoadBalancingHostList
+		if err := reader.List(ctx, &hosts); err != nil {
+			ctrl.LoggerFrom(ctx).Error(err, "Cannot list LoadBalancingHosts")
+		}
+		for i := range hosts.Items {
+			if hosts.Items[i].Spec.NodeName == node.GetName() {
+				requests = append(requests, shared.ClusterOfHost(ctx, &hosts.Items[i])...)
+			}
+		}
+		return requests
+	}
 }
 
 // stateChanges lets through what a drain waits for.

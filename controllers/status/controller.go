@@ -21,6 +21,8 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/controllers/virtualips"
 )
 
+// +kubebuilder:rbac:groups=wlbs.dev,resources=loadbalancingclusters/status;loadbalancinghosts/status,verbs=patch
+
 // fieldOwner is this reconciler in managedFields.
 const fieldOwner = client.FieldOwner("wlbs-status")
 

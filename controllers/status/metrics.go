@@ -17,9 +17,10 @@ import (
 const metricsTimeout = 5 * time.Second
 
 // Metrics exports what the status of the LoadBalancingClusters says. It reads them when it is scraped, so no series of a
-// deleted cluster or host is left behind.
+// deleted cluster or host is left behind. A manager that stands by exports nothing: each series comes from one manager.
 type Metrics struct {
 	reader    client.Reader
+	elected   <-chan struct{}
 	hosts     *prometheus.Desc
 	stalled   *prometheus.Desc
 	condition *prometheus.Desc
@@ -31,10 +32,10 @@ type Metrics struct {
 	opened      *prometheus.Desc
 }
 
-// NewMetrics returns a collector that reads from reader, which should be a cache.
-func NewMetrics(reader client.Reader) *Metrics {
+// NewMetrics returns a collector that reads from reader, which should be a cache, as soon as elected is closed.
+func NewMetrics(reader client.Reader, elected <-chan struct{}) *Metrics {
 	return &Metrics{
-		reader: reader,
+		reader: reader, elected: elected,
 		hosts: prometheus.NewDesc("wlbs_cluster_hosts",
 			"Hosts of a LoadBalancingCluster by what they are: desired, members, converged or stalled.", []string{"cluster", "kind"}, nil),
 		stalled: prometheus.NewDesc("wlbs_host_stalled",
@@ -69,6 +70,11 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
+	select {
+	case <-m.elected:
+	default:
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), metricsTimeout)
 	defer cancel()
 	var clusters v1alpha1.LoadBalancingClusterList

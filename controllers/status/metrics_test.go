@@ -53,8 +53,15 @@ func (c clusters) List(_ context.Context, list client.ObjectList, _ ...client.Li
 // scrape returns the samples as name{label=value,...}=value.
 func scrape(t *testing.T, reader client.Reader) (map[string]float64, error) {
 	t.Helper()
+	elected := make(chan struct{})
+	close(elected)
+	return scrapeAs(t, reader, elected)
+}
+
+func scrapeAs(t *testing.T, reader client.Reader, elected <-chan struct{}) (map[string]float64, error) {
+	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
-	if err := registry.Register(NewMetrics(reader)); err != nil {
+	if err := registry.Register(NewMetrics(reader, elected)); err != nil {
 		t.Fatal(err)
 	}
 	families, err := registry.Gather()
@@ -124,5 +131,12 @@ func TestMetricsOfNewCluster(t *testing.T) {
 func TestMetricsSayWhenTheyCannotRead(t *testing.T) {
 	if _, err := scrape(t, clusters(nil)); err == nil {
 		t.Error("a failed read looks like no clusters")
+	}
+}
+
+func TestStandbyExportsNothing(t *testing.T) {
+	samples, err := scrapeAs(t, clusters{*testCluster()}, make(chan struct{}))
+	if err != nil || len(samples) != 0 {
+		t.Errorf("a manager that stands by exports %v, %v", samples, err)
 	}
 }
