@@ -3,6 +3,7 @@
 package filter
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ import (
 
 	"github.com/kube-wlbs/kube-wlbs/dataplane/bucket"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/internal/nstest"
+	"github.com/kube-wlbs/kube-wlbs/internal/eventually"
 )
 
 // node is a host with the virtual IP on lo, and a client on the other end of a veth pair
@@ -230,12 +232,12 @@ func (n *node) connect(sport uint16) {
 // await polls until check holds: the tracking program runs some time after send.
 func (n *node) await(what string, check func() bool) {
 	n.t.Helper()
-	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		if check() {
-			return
+	eventually.Must(n.t, 15*time.Second, what, func(context.Context) error {
+		if !check() {
+			return errors.New("not seen yet")
 		}
-	}
-	n.t.Fatalf("never: %s", what)
+		return nil
+	})
 }
 
 func (n *node) tracked(f *served) int {

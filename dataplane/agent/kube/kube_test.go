@@ -4,6 +4,7 @@ package kube
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"testing"
@@ -152,12 +153,12 @@ func TestSinkWritesNewsAtOnceAndReleases(t *testing.T) {
 	}
 	await := func(members int) v1alpha1.LoadBalancingHostStatus {
 		t.Helper()
-		for end := time.Now().Add(patient); time.Now().Before(end); time.Sleep(poll) {
-			if s := read(); len(s.Members) == members {
-				return s
+		kubetest.Eventually(t, func() error {
+			if s := read(); len(s.Members) != members {
+				return fmt.Errorf("status has the members %v, want %d", s.Members, members)
 			}
-		}
-		t.Fatalf("status with %d members was not written: %+v", members, host.Status)
+			return nil
+		})
 		return host.Status
 	}
 	report(1)
@@ -216,15 +217,15 @@ func TestSinkRewritesWhatTheManagerOverwrote(t *testing.T) {
 	sink.Report(reportOf("over", v1alpha1.HostConverged, 1))
 	await := func(state v1alpha1.HostState) {
 		t.Helper()
-		for end := time.Now().Add(patient); time.Now().Before(end); time.Sleep(poll) {
+		kubetest.Eventually(t, func() error {
 			if err := c.Get(t.Context(), client.ObjectKeyFromObject(host), host); err != nil {
-				t.Fatal(err)
+				return err
 			}
-			if host.Status.State == state {
-				return
+			if host.Status.State != state {
+				return fmt.Errorf("state is %s, want %s", host.Status.State, state)
 			}
-		}
-		t.Fatalf("state is %s, want %s", host.Status.State, state)
+			return nil
+		})
 	}
 	await(v1alpha1.HostConverged)
 	unknown := client.RawPatch(types.MergePatchType, []byte(`{"status":{"state":"Unknown"}}`))
