@@ -60,6 +60,10 @@ func TestClusterAndVIPLimits(t *testing.T) {
 	if err == nil || err.Error() != want {
 		t.Errorf("one cluster too many: %v, want %s", err, want)
 	}
+	if names, err := Clusters(i.config.Root); err != nil || slices.Contains(names, "late") {
+		t.Errorf("the refused cluster left pins: %v, %v", names, err)
+	}
+	pinnedElsewhere(t, i)
 	err = clusters[0].Apply(tableFor(Slot{}, append(all[:each:each], all[MaxInterfaceVIPs])...))
 	want = "filter: cluster c0: epoch 0: 1025 virtual IPs on one interface, at most 1024"
 	if err == nil || err.Error() != want {
@@ -81,6 +85,29 @@ func TestClusterAndVIPLimits(t *testing.T) {
 	late.apply(tableFor(Slot{}, all[MaxInterfaceVIPs]))
 	if late.hits(all[MaxInterfaceVIPs]) != 1 || late.hits(all[7*each]) != 0 {
 		t.Error("the cluster that came late does not get its own packets, and only these")
+	}
+}
+
+// pinnedElsewhere requires that a cluster that finds no room keeps what it has on another
+// interface.
+func pinnedElsewhere(t *testing.T, full *rigs) {
+	t.Helper()
+	n := newNode(t)
+	n.config.Root, n.config.unattached, n.config.Hook = full.config.Root, true, XDP
+	other := &rigs{Interface: n.openInterface(), t: t}
+	r := other.rig("elsewhere")
+	r.apply(tableFor(Slot{}, vip4))
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := full.Open(Config{Cluster: "elsewhere", ClusterMAC: testClusterMAC}); err == nil {
+		t.Error("one cluster too many was opened")
+	}
+	if action := other.rigAction(vip4); action != xdpDrop {
+		t.Errorf("action %d: the cluster that was refused lost what it had", action)
+	}
+	if err := other.RemoveCluster("elsewhere"); err != nil {
+		t.Fatal(err)
 	}
 }
 

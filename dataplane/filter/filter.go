@@ -95,11 +95,7 @@ func (i *Interface) openCluster(config Config) (*Filter, error) {
 	case m.open:
 		return nil, errors.New("is open already")
 	}
-	path := clusterPath(i.config.Root, config.Cluster)
-	if err := ensurePinDirectory(path); err != nil {
-		return nil, err
-	}
-	specs, err := clusterSpecs(config.MaxConnections, config.maxClients)
+	pinned, err := readRecord(clusterPath(i.config.Root, config.Cluster))
 	if err != nil {
 		return nil, err
 	}
@@ -107,34 +103,49 @@ func (i *Interface) openCluster(config Config) (*Filter, error) {
 	for slot := range f.held {
 		f.held[slot] = bucket.All // whatever is pinned may hold connections of any bucket
 	}
-	if f.maps, err = openClusterMaps(specs, path); err != nil {
-		return nil, err
+	before := *m
+	if err = f.openMaps(); err == nil {
+		err = f.join()
 	}
-	if err = f.join(); err == nil {
+	if err == nil {
 		return f, nil
 	}
-	f.closeMaps()
-	m.open = false
-	if !known {
-		err = errors.Join(err, i.forget(m)) // half of a cluster is worse than none
+	_ = f.closeMaps()
+	if pinned != nil {
+		return nil, errors.Join(err, i.restore(m, before, known))
 	}
-	return nil, err
+	m.open = false
+	return nil, errors.Join(err, i.forget(m)) // half of a cluster is worse than none
+}
+
+// openMaps opens the cluster's maps, pinned ones where there are any.
+func (f *Filter) openMaps() error {
+	path := clusterPath(f.iface.config.Root, f.config.Cluster)
+	if err := ensurePinDirectory(path); err != nil {
+		return err
+	}
+	specs, err := clusterSpecs(f.config.MaxConnections, f.config.maxClients)
+	if err != nil {
+		return err
+	}
+	if f.maps, err = openClusterMaps(specs, path); err != nil {
+		return err
+	}
+	f.state, err = mapShared[wlbsState](f.maps.byName[wlbsMapStates])
+	return err
 }
 
 // join makes the cluster a member of its interface.
 func (f *Filter) join() (err error) {
 	i, m := f.iface, f.member
-	if f.state, err = mapShared[wlbsState](f.maps.byName[wlbsMapStates]); err != nil {
-		return err
-	}
 	h := &f.state.value.Header
-	if err := f.leaveFormerInterface(); err != nil {
-		return err
-	}
 	if m.number == 0 {
 		if m.number, err = i.freeNumber(); err != nil {
 			return err
 		}
+	}
+	if err := f.leaveFormerInterface(); err != nil {
+		return err
 	}
 	m.mac, m.open = macWord(f.config.ClusterMAC), true
 	m.vips = i.unclaimed(m, f.state.value.vips())
@@ -201,7 +212,9 @@ func (f *Filter) Close() error {
 }
 
 func (f *Filter) closeMaps() error {
-	f.maps.close()
+	if f.maps != nil {
+		f.maps.close()
+	}
 	if f.state == nil {
 		return nil
 	}
@@ -217,5 +230,5 @@ func (f *Filter) Remove() error {
 	if f.iface.members[f.member.name] != f.member || f.member.open {
 		return err // removed already, or opened again
 	}
-	return errors.Join(err, f.iface.forget(f.member))
+	return errors.Join(err, f.iface.removeClosed(f.member.name))
 }

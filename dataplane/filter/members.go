@@ -308,14 +308,37 @@ func (i *Interface) unclaimed(m *member, vips vipIndexes) vipIndexes {
 func (i *Interface) RemoveCluster(cluster string) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if m := i.members[cluster]; m != nil && m.open {
+		return fmt.Errorf("filter: cluster %s: is open", cluster)
+	}
+	return i.removeClosed(cluster)
+}
+
+// removeClosed removes a cluster if it is still on the interface.
+func (i *Interface) removeClosed(cluster string) error {
+	if err := i.refresh(); err != nil {
+		return fmt.Errorf("filter: cluster %s: remove: %w", cluster, err)
+	}
 	m := i.members[cluster]
 	if m == nil {
 		return nil
 	}
-	if m.open {
-		return fmt.Errorf("filter: cluster %s: is open", cluster)
-	}
 	return i.forget(m)
+}
+
+// restore makes a cluster that is pinned what it was before an attempt to open it; one that was
+// not a member is none again, and keeps its pins.
+func (i *Interface) restore(m *member, before member, known bool) error {
+	number := m.number
+	*m = before
+	if !known {
+		delete(i.members, m.name)
+	}
+	err := errors.Join(i.recompose(), i.syncMACs())
+	if number != before.number {
+		err = errors.Join(err, i.disconnect(number))
+	}
+	return err
 }
 
 // forget removes a cluster: the table first, so that its number is free when the maps go. Its

@@ -64,7 +64,7 @@ struct packet {
 	__u8 tcp_flags;
 	bool v6;
 	__u32 cluster; /* whose virtual IP it is for or from */
-	__u32 slot; /* whose rule decided; set by judge */
+	__u32 slot;    /* whose rule decided; set by judge */
 };
 
 static __always_inline __u64 mapped_lo(__be32 address)

@@ -9,7 +9,7 @@
 #define VIP_CELLS_LOG2 16
 #define VIP_CELLS (1 << VIP_CELLS_LOG2)
 #define CLUSTERS 65 /* 0 means none: 64 clusters */
-#define VIPS 256 /* of one cluster; an index is a u8 and 0 means none: 255 virtual IPs */
+#define VIPS 256    /* of one cluster; an index is a u8 and 0 means none: 255 virtual IPs */
 #define DIRECTORIES 512
 #define PAGES 2048
 #define SLOTS 64 /* 33 in use */
