@@ -109,7 +109,7 @@ generate-bpf:
 	go generate ./dataplane/filter/...
 
 .PHONY: verify
-verify: $(BIN)/controller-gen ## Fail if generated files, go.mod, formatting or scripts are not as they should be
+verify: $(BIN)/controller-gen $(BIN)/deadcode ## Fail on stale generated files, go.mod, formatting and scripts, and on code that nobody calls
 	hack/install-packages bpf lint
 	hack/verify
 
@@ -164,5 +164,7 @@ $(BIN)/whoami $(BIN)/cluster $(BIN)/image $(BIN)/demo $(BIN)/vm: $(BIN)/%: FORCE
 	@go build -ldflags "$(LDFLAGS)" -o $@ ./hack/$*
 $(BIN)/controller-gen: FORCE
 	@go build -C hack/tools -ldflags "$(LDFLAGS)" -o $(CURDIR)/$@ sigs.k8s.io/controller-tools/cmd/controller-gen
+$(BIN)/deadcode: FORCE
+	@go build -C hack/tools -ldflags "$(LDFLAGS)" -o $(CURDIR)/$@ golang.org/x/tools/cmd/deadcode
 $(BIN)/golangci-lint: FORCE
 	@go build -C hack/tools/lint -ldflags "$(LDFLAGS)" -o $(CURDIR)/$@ .
