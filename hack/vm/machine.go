@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -63,7 +65,9 @@ func (m *Machine) command(ctx context.Context) *exec.Cmd {
 	args = append(args,
 		"-accel", accel, "-smp", processors, "-m", memory, "-display", "none", "-monitor", "none", "-no-reboot", "-nic", "none",
 		"-kernel", m.Kernel.image(), "-initrd", m.Root,
-		"-append", "console="+console+" panic=-1 mitigations=off quiet loglevel=4 random.trust_cpu=on",
+		"-append", "console="+console+" panic=-1 mitigations=off quiet loglevel=5 random.trust_cpu=on"+
+			// Watchdogs bark where the host gives no time.
+			" nowatchdog rcupdate.rcu_cpu_stall_suppress=1",
 		"-serial", "file:"+m.Console, "-device", "virtio-rng-pci",
 		"-chardev", "file,id=events,path=/dev/fd/3",
 		"-device", "virtio-serial-pci", "-device", "virtserialport,chardev=events",
@@ -103,7 +107,22 @@ func (m *Machine) run(ctx context.Context, handle func(job.Event)) error {
 	if !done {
 		return errors.Join(fmt.Errorf("the machine ended before its job; %s ends with:\n%s", filepath.Base(m.Console), m.lastWords()), readErr)
 	}
-	return readErr
+	return errors.Join(readErr, m.complaint())
+}
+
+// trouble is what the kernel says when a program of ours, or a test, has hurt it.
+var trouble = regexp.MustCompile(`(?m)^.*(BUG:|Oops|WARNING: |Call Trace|general protection|KASAN|hung_task).*$`)
+
+// complaint is an error if the kernel complained.
+func (m *Machine) complaint() error {
+	content, err := os.ReadFile(m.Console)
+	if err != nil {
+		return err
+	}
+	if found := trouble.Find(content); found != nil {
+		return fmt.Errorf("the kernel complains in %s: %s", m.Console, bytes.TrimSpace(found))
+	}
+	return nil
 }
 
 // readEvents until there are no more, and reports whether the job was done.
