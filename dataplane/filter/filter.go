@@ -119,15 +119,13 @@ func (i *Interface) openCluster(config Config) (*Filter, error) {
 }
 
 // openMaps opens the cluster's maps, pinned ones where there are any.
-func (f *Filter) openMaps() error {
+func (f *Filter) openMaps() (err error) {
 	path := clusterPath(f.iface.config.Root, f.config.Cluster)
 	if err := ensurePinDirectory(path); err != nil {
 		return err
 	}
-	specs, err := clusterSpecs(f.config.MaxConnections, f.config.maxClients)
-	if err != nil {
-		return err
-	}
+	specs := resize(f.iface.clusterMaps, wlbsMapConnections, f.config.MaxConnections)
+	specs = resize(specs, wlbsMapClients, f.config.maxClients)
 	if f.maps, err = openClusterMaps(specs, path); err != nil {
 		return err
 	}

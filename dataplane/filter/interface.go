@@ -53,6 +53,8 @@ type Interface struct {
 	path    string // of its pins
 	maps    map[string]*ebpf.Map
 	globals *shared[wlbsInterfaceState]
+	// clusterMaps are the specs of the maps that each cluster has its own of.
+	clusterMaps map[string]*ebpf.MapSpec
 
 	programs sync.RWMutex // guards objects
 	objects  wlbsObjects
@@ -105,6 +107,7 @@ func (i *Interface) open(attached bool) error {
 	if err != nil {
 		return err
 	}
+	i.clusterMaps = clusterSpecs(spec)
 	var adopted bool
 	if i.maps, adopted, err = openInterfaceMaps(spec, i.path); err != nil {
 		return err

@@ -110,25 +110,25 @@ func checkLayout(globals *ebpf.Map) error {
 	return nil
 }
 
-// clusterSpecs are the specs of one cluster's maps, by the name of the outer map. 0 is the size
-// in bpf/maps.h.
-func clusterSpecs(connections, clients uint32) (map[string]*ebpf.MapSpec, error) {
-	spec, err := loadWlbs()
-	if err != nil {
-		return nil, err
-	}
+// clusterSpecs are the specs of one cluster's maps, by the name of the outer map.
+func clusterSpecs(spec *ebpf.CollectionSpec) map[string]*ebpf.MapSpec {
 	specs := map[string]*ebpf.MapSpec{}
 	for _, name := range clusterMaps {
 		specs[name] = spec.Maps[name].InnerMap.Copy()
 		specs[name].Name = name
 	}
-	if connections != 0 {
-		specs[wlbsMapConnections].MaxEntries = connections
+	return specs
+}
+
+// resize returns specs where one of them has another size, unless that is 0.
+func resize(specs map[string]*ebpf.MapSpec, name string, entries uint32) map[string]*ebpf.MapSpec {
+	if entries == 0 {
+		return specs
 	}
-	if clients != 0 {
-		specs[wlbsMapClients].MaxEntries = clients
-	}
-	return specs, nil
+	resized := maps.Clone(specs)
+	resized[name] = specs[name].Copy()
+	resized[name].MaxEntries = entries
+	return resized
 }
 
 // openedMaps are one cluster's maps, by the name of the outer map.

@@ -102,11 +102,7 @@ func (i *Interface) refresh() error {
 
 // connect makes the programs get to the pinned maps of a cluster.
 func (i *Interface) connect(m *member) error {
-	spec, err := clusterSpecs(0, 0)
-	if err != nil {
-		return err
-	}
-	o, err := adoptClusterMaps(spec, clusterPath(i.config.Root, m.name), true)
+	o, err := adoptClusterMaps(i.clusterMaps, clusterPath(i.config.Root, m.name), true)
 	if isUnusable(err) {
 		m.number = 0 // in part gone
 		return nil
