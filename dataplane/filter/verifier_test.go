@@ -20,8 +20,8 @@ func TestVerifierSteps(t *testing.T) {
 				limit   uint32
 			}{
 				"wlbs_xdp":     {r.objects.WlbsXdp, 10_000},
-				"wlbs_ingress": {r.objects.WlbsIngress, 20_000},
-				"wlbs_egress":  {r.objects.WlbsEgress, 10_000},
+				"wlbs_ingress": {r.objects.WlbsIngress, 25_000},
+				"wlbs_egress":  {r.objects.WlbsEgress, 15_000},
 			} {
 				info, err := row.program.Info()
 				if err != nil {
