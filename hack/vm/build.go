@@ -55,7 +55,11 @@ func stepName(pkg string) string {
 }
 
 // tested is a package with tests.
-type tested struct{ pkg, dir string }
+type tested struct {
+	pkg, dir string
+	// random reports whether some tests draw random cases.
+	random bool
+}
 
 // kernelTests lists the packages whose tests talk to the kernel, as "make test-bpf" runs them.
 func kernelTests(ctx context.Context) ([]tested, error) {
@@ -63,15 +67,15 @@ func kernelTests(ctx context.Context) ([]tested, error) {
 	if err != nil {
 		return nil, err
 	}
-	const withTests = `{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}} {{.Dir}}{{end}}`
+	const withTests = `{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}} {{.Dir}} {{.TestImports}} {{.XTestImports}}{{end}}`
 	out, err = output(exec.CommandContext(ctx, "go", append([]string{"list", "-f", withTests}, strings.Fields(out)...)...))
 	if err != nil {
 		return nil, err
 	}
 	var all []tested
 	for line := range strings.Lines(out) {
-		if f := strings.Fields(line); len(f) == 2 {
-			all = append(all, tested{f[0], f[1]})
+		if f := strings.Fields(line); len(f) > 2 {
+			all = append(all, tested{f[0], f[1], strings.Contains(line, "pgregory.net/rapid")})
 		}
 	}
 	return all, nil

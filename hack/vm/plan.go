@@ -21,6 +21,8 @@ const (
 	rig = "e2e/rig"
 	// lacksVariable names the features whose tests may skip, although CI=true.
 	lacksVariable = "KUBE_WLBS_KERNEL_LACKS"
+	// fewCases is enough of random cases on another kernel: they are for our logic, which make test tries in a hundred.
+	fewCases = "-rapid.checks=15"
 	// stepLimit bounds a step, and machineLimit all of a machine.
 	stepLimit, machineLimit = 20 * time.Minute, time.Hour
 )
@@ -172,7 +174,11 @@ func (p *plan) addPackages(ctx context.Context, k Kernel, b *builder, r *root) e
 			return err
 		}
 		name := stepName(t.pkg)
-		r.addTests(k, name, binary)
+		var flags []string
+		if t.random {
+			flags = append(flags, fewCases)
+		}
+		r.addTests(k, name, binary, flags...)
 		if data := filepath.Join(t.dir, "testdata"); exists(data) {
 			r.files[r.dir(name)+"/testdata"] = data
 		}
