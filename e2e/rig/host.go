@@ -37,8 +37,8 @@ type Host struct {
 	// Port is the bridge's end of the cable.
 	Port string
 
-	// file is the host's own cluster file, empty while it has that of all.
-	file   string
+	// own is the host's own cluster, in a directory of its own; nil while it has those of all.
+	own    *v1alpha1.LoadBalancingCluster
 	rig    *Rig
 	agent  *Process
 	server *Process
@@ -93,27 +93,39 @@ func (h *Host) Start() error {
 		return fmt.Errorf("agent of %s runs already", h.Name)
 	}
 	args := append([]string{
-		"run", "--cluster-file", h.clusterFile(), "--node", h.Name,
+		"run", "--node", h.Name,
 		"--state-dir", h.StateDir(), "--run-dir", h.RunDir(), "--bpffs-dir", h.Pins(),
-	}, h.rig.opts.AgentFlags...)
+	}, append(h.configFlags(), h.rig.opts.AgentFlags...)...)
 	var err error
 	h.agent, err = h.NS.start(h.AgentLog(), h.rig.opts.Detach, h.rig.opts.AgentEnv, h.rig.opts.Agent, args...)
 	return err
 }
 
-func (h *Host) clusterFile() string {
-	if h.file != "" {
-		return h.file
+// configFlags say where the agent finds its clusters: in one file as long as there is one cluster, else in a directory.
+func (h *Host) configFlags() []string {
+	switch {
+	case h.own != nil:
+		return []string{"--cluster-file", h.path("web.yaml")}
+	case h.rig.opts.Several:
+		return []string{"--config-dir", h.rig.configDir()}
+	default:
+		return []string{"--cluster-file", h.rig.clusterFile()}
 	}
-	return h.rig.clusterFile()
+}
+
+// cluster is the name of the host's first cluster.
+func (h *Host) cluster() string {
+	if h.own != nil {
+		return h.own.Name
+	}
+	return h.rig.Cluster.Name
 }
 
 // Misconfigure gives the host a cluster file of its own, before its agent starts.
 func (h *Host) Misconfigure(change func(*v1alpha1.LoadBalancingCluster)) error {
-	cluster := h.rig.Cluster.DeepCopy()
-	change(cluster)
-	h.file = h.path("web.yaml")
-	return writeCluster(h.file, cluster)
+	h.own = h.rig.Cluster.DeepCopy()
+	change(h.own)
+	return writeCluster(h.path("web.yaml"), h.own)
 }
 
 // DropAnswers keeps the host's SYN-ACKs from the clients, and nothing else; the bridge does it, so that no counter of

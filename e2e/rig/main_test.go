@@ -65,12 +65,16 @@ var rigs atomic.Int32
 // newRig builds a rig without agents.
 func newRig(tb testing.TB, hosts int, change func(*v1alpha1.LoadBalancingCluster)) *Rig {
 	tb.Helper()
+	return newRigOf(tb, Options{Hosts: hosts, Change: change})
+}
+
+// newRigOf does so with any options; directory and prefix are the test's.
+func newRigOf(tb testing.TB, opts Options) *Rig {
+	tb.Helper()
 	need(tb, os.Geteuid() == 0, "root, to make network namespaces")
 	needTool(tb, "tc")
-	r, err := New(Options{
-		Hosts: hosts, Dir: tb.TempDir(), Change: change,
-		Prefix: fmt.Sprintf("t%x-%d", os.Getpid(), rigs.Add(1)),
-	})
+	opts.Dir, opts.Prefix = tb.TempDir(), fmt.Sprintf("t%x-%d", os.Getpid(), rigs.Add(1))
+	r, err := New(opts)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -13,9 +13,9 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
-// Query asks the host's agent what it takes itself for, in the rig's first cluster.
+// Query asks the host's agent what it takes itself for, in its first cluster.
 func (h *Host) Query(ctx context.Context) (*v1alpha1.LoadBalancingHost, error) {
-	return h.QueryIn(ctx, h.rig.Cluster.Name)
+	return h.QueryIn(ctx, h.cluster())
 }
 
 // QueryIn does so for any cluster.

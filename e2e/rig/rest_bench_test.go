@@ -39,6 +39,34 @@ func BenchmarkAtRest(b *testing.B) {
 	}
 }
 
+// BenchmarkClustersAtRest reports what the agents of three hosts take together, by how many clusters these are in, while no client
+// comes.
+func BenchmarkClustersAtRest(b *testing.B) {
+	for _, clusters := range []int{1, 8, 20} {
+		b.Run(fmt.Sprintf("Clusters%d", clusters), func(b *testing.B) {
+			r := startClusters(b, 3, clusters, nil)
+			used := func() (memory uint64, cpu time.Duration) {
+				for _, h := range r.Hosts {
+					memory += residentMemory(b, h.Agent().PID())
+					cpu += cpuTime(b, h.Agent().PID())
+				}
+				return memory, cpu
+			}
+			var memory uint64
+			var cpu time.Duration
+			for range b.N {
+				_, before := used()
+				lapse(b, restPeriod)
+				m, after := used()
+				memory, cpu = max(memory, m), cpu+after-before
+			}
+			b.ReportMetric(float64(memory)/(1<<20), "MiB")
+			b.ReportMetric(100*cpu.Seconds()/(float64(b.N)*restPeriod.Seconds()), "%core")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
 // cpuTime is what a process has used so far: utime and stime, fields 14 and 15 of proc_pid_stat(5).
 func cpuTime(b *testing.B, pid int) time.Duration {
 	b.Helper()

@@ -58,6 +58,8 @@ type Options struct {
 	Server string
 	// Cards connect client and hosts instead of a bridge; nil means the bridge.
 	Cards *Cards
+	// Several makes the agents read a directory of cluster files, so that a rig can have more than one: see Rig.Add.
+	Several bool
 	// AgentFlags and AgentEnv are added to those of all agents.
 	AgentFlags, AgentEnv []string
 }
@@ -92,8 +94,10 @@ func New(opts Options) (*Rig, error) {
 }
 
 func (r *Rig) build() error {
-	if err := os.MkdirAll(r.bpffs(), 0o755); err != nil {
-		return fmt.Errorf("rig directory: %w", err)
+	for _, dir := range []string{r.bpffs(), r.configDir()} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("rig directory: %w", err)
+		}
 	}
 	if err := unix.Mount("bpffs", r.bpffs(), "bpf", 0, "mode=0700"); err != nil {
 		return fmt.Errorf("mount bpffs at %s: %w", r.bpffs(), err)
@@ -231,7 +235,8 @@ func writeCluster(path string, cluster *v1alpha1.LoadBalancingCluster) error {
 	return nil
 }
 
-func (r *Rig) clusterFile() string { return filepath.Join(r.opts.Dir, "web.yaml") }
+func (r *Rig) clusterFile() string { return filepath.Join(r.configDir(), ClusterName+".yaml") }
+func (r *Rig) configDir() string   { return filepath.Join(r.opts.Dir, "clusters") }
 func (r *Rig) bpffs() string       { return filepath.Join(r.opts.Dir, "bpf") }
 
 // StartAll starts every host's agent.
