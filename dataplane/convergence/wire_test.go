@@ -71,11 +71,13 @@ func TestGoldenNumbers(t *testing.T) {
 	for c := CauseNone; c <= CauseMemberLeft; c++ {
 		causes = append(causes, c.String())
 	}
-	if diff := cmp.Diff([]string{"Stopped", "Suspended", "Converging", "Converged", "Draining", "Excluded", "Leaving", "Disconnected"}, states); diff != "" {
+	if diff := cmp.Diff([]string{"Stopped", "Suspended", "Converging", "Converged", "Draining", "Excluded", "Leaving",
+		"Disconnected"}, states); diff != "" {
 		t.Errorf("states (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{
-		"", "BadConfig", "NewMember", "Unknown", "DuplicateHostID", "NumberOfRules", "ModifiedRules", "MemberLost", "ModifiedParams", "MemberLeft",
+		"", "BadConfig", "NewMember", "Unknown", "DuplicateHostID", "NumberOfRules", "ModifiedRules", "MemberLost",
+		"ModifiedParams", "MemberLeft",
 	}, causes); diff != "" {
 		t.Errorf("causes (-want +got):\n%s", diff)
 	}

@@ -39,7 +39,8 @@ func conditions(f *Facts, s *v1alpha1.LoadBalancingHostStatus) []metav1.Conditio
 	c.dataplane(f)
 
 	converged := f.View.State == convergence.StateConverged
-	members := fmt.Sprintf("host %s, members %s, epoch %d", strings.ToLower(s.Columns.State), s.Columns.Members, f.View.Epoch)
+	members := fmt.Sprintf("host %s, members %s, epoch %d", strings.ToLower(s.Columns.State), s.Columns.Members,
+		f.View.Epoch)
 	if f.View.State == convergence.StateDraining {
 		members += ", " + connectionsLeft(f.Traffic.Connections)
 	}
@@ -129,7 +130,8 @@ func consistency(f *Facts) (consistent bool, reason, message string) {
 func refusal(refused []Refused) string {
 	parts := make([]string, len(refused))
 	for i, r := range refused {
-		parts[i] = fmt.Sprintf("virtual IP %s is this node's own address on %s and is not served here", r.VirtualIP, r.Interface)
+		parts[i] = fmt.Sprintf("virtual IP %s is this node's own address on %s and is not served here", r.VirtualIP,
+			r.Interface)
 	}
 	return strings.Join(parts, "; ")
 }
@@ -142,8 +144,8 @@ func stallMessage(s *v1alpha1.HostStall) string {
 	return string(s.Reason)
 }
 
-// connectionsLeft says how many connections a drain still waits for, those included that closed less than ten seconds ago. Large
-// numbers have two digits and zeros, for each other text is a write to the API server.
+// connectionsLeft says how many connections a drain still waits for, those included that closed less than ten seconds
+// ago. Large numbers have two digits and zeros, for each other text is a write to the API server.
 func connectionsLeft(n int) string {
 	exact, unit := n, 1
 	for n >= 100 {

@@ -30,7 +30,8 @@ func facts(change ...func(*Facts)) *Facts {
 		Now: morning, HostID: 2, HostGeneration: 4, OfferedGeneration: 7, InForceGeneration: new(int64(7)),
 		View: &convergence.View{
 			State: convergence.StateConverged, Members: heartbeat.SetOf(1, 2, 3), Committed: heartbeat.SetOf(1, 2), Default: 1,
-			Epoch: 12, Convergences: 3, Cause: convergence.CauseNewMember, Started: time.Minute, Finished: time.Minute + 230*time.Millisecond,
+			Epoch: 12, Convergences: 3, Cause: convergence.CauseNewMember, Started: time.Minute,
+			Finished: time.Minute + 230*time.Millisecond,
 		},
 		ConvergenceStarted: morning.Add(-time.Hour),
 		Rules: []Rule{
@@ -38,10 +39,12 @@ func facts(change ...func(*Facts)) *Facts {
 			{Name: "default", Accepted: 1},
 		},
 		Traffic: Traffic{
-			Admitted: 101, Rejected: 50, Invalid: 2, Delivered: 99, Answered: 98, Transmitted: 500, Completed: 8, Untracked: 1, Connections: 7,
+			Admitted: 101, Rejected: 50, Invalid: 2, Delivered: 99, Answered: 98, Transmitted: 500, Completed: 8, Untracked: 1,
+			Connections: 7,
 		},
 		Dataplane: Dataplane{
-			Interface: "eth0", HostMAC: "02:77:00:00:00:02", ClusterMAC: "03:bf:0a:4d:00:64", Hook: v1alpha1.HookXDP, WishedHook: v1alpha1.HookAuto,
+			Interface: "eth0", HostMAC: "02:77:00:00:00:02", ClusterMAC: "03:bf:0a:4d:00:64", Hook: v1alpha1.HookXDP,
+			WishedHook: v1alpha1.HookAuto,
 			VirtualIPs: []netip.Addr{netip.MustParseAddr("10.77.0.100"), netip.MustParseAddr("fd77::100")},
 		},
 	}
@@ -60,7 +63,8 @@ func TestReportGolden(t *testing.T) {
 		}),
 		"stalled": facts(func(f *Facts) {
 			f.Stall = Stall{
-				Reason: v1alpha1.StallEgressQueue, Queue: "class 1:10 (eth0)", Message: "holds 9 packets", Since: morning.Add(-time.Minute),
+				Reason: v1alpha1.StallEgressQueue, Queue: "class 1:10 (eth0)", Message: "holds 9 packets",
+				Since: morning.Add(-time.Minute),
 			}
 		}),
 	} {
@@ -109,26 +113,42 @@ func TestConditions(t *testing.T) {
 		kind   string
 		want   string
 	}{
-		"serves":            {func(*Facts) {}, ready, "True Serving: host converged, members 1,2, epoch 12"},
-		"filter":            {func(*Facts) {}, dataplane, "True DataplaneReady: filter at XDP of eth0"},
-		"another hook":      {func(f *Facts) { f.Dataplane.WishedHook = v1alpha1.HookTCX }, dataplane, "True DataplaneReady: filter at XDP of eth0, not at TCX: the clusters on an interface share one hook, which the oldest that names one chooses if it is possible there"},
-		"heartbeat unsent":  {func(f *Facts) { f.SendError = Because(v1alpha1.ReasonMTUTooSmall, errors.New("MTU 1400")) }, dataplane, "False MTUTooSmall: MTU 1400"},
-		"ended":             {func(f *Facts) { f.Ended, f.SendError = "the node shuts down", errors.New("down") }, dataplane, "False AgentEnded: the node shuts down"},
-		"host ID twice":     {conflict(convergence.CauseDuplicateHostID), consistent, "False DuplicateHostID: a and b differ; so do c and d"},
-		"number of rules":   {conflict(convergence.CauseNumberOfRules), consistent, "False RulesDiffer: a and b differ; so do c and d"},
-		"other rules":       {conflict(convergence.CauseModifiedRules), consistent, "False RulesDiffer: a and b differ; so do c and d"},
-		"priority twice":    {conflict(convergence.CauseBadConfig), consistent, "False DuplicateHandlingPriority: a and b differ; so do c and d"},
-		"other conflict":    {conflict(convergence.CauseUnknown), ready, "False ConfigInconsistent: a and b differ; so do c and d"},
-		"config refused":    {func(f *Facts) { f.ConfigError = errors.New("no port") }, consistent, "False Conflict: config refused, the last one stays in force: no port"},
-		"own address":       {func(f *Facts) { f.Refused = refused }, consistent, "False VirtualIPIsNodeAddress: virtual IP 10.77.0.101 is this node's own address on eth1 and is not served here"},
-		"stalled":           {func(f *Facts) { f.Stall.Reason = v1alpha1.StallIngressQueue }, ready, "False TrafficStalled: IngressQueueStalled"},
-		"stalled queue":     {func(f *Facts) { f.Stall = Stall{Reason: v1alpha1.StallEgressQueue, Queue: "class 1:10"} }, v1alpha1.ConditionTrafficStalled, "True EgressQueueStalled: EgressQueueStalled on class 1:10"},
-		"no stall":          {func(*Facts) {}, v1alpha1.ConditionTrafficStalled, "False TrafficFlows: "},
-		"table full":        {func(f *Facts) { f.TableFull = "all 100" }, v1alpha1.ConditionConnectionTableFull, "True ConnectionTableFull: all 100"},
-		"table has room":    {func(*Facts) {}, v1alpha1.ConditionConnectionTableFull, "False ConnectionsTracked: "},
-		"drains":            {func(f *Facts) { f.View.State = convergence.StateDraining }, converged, "False Draining: host draining, members 1,2, epoch 12, 7 connection(s) left"},
-		"excluded":          {func(f *Facts) { f.View.State = convergence.StateExcluded }, ready, "False NotConverged: host excluded, members 1,2,3, epoch 12"},
-		"stalled, excluded": {func(f *Facts) { f.View.State, f.Stall.Reason = convergence.StateExcluded, "x" }, ready, "False NotConverged: host excluded, members 1,2,3, epoch 12"},
+		"serves": {func(*Facts) {}, ready, "True Serving: host converged, members 1,2, epoch 12"},
+		"filter": {func(*Facts) {}, dataplane, "True DataplaneReady: filter at XDP of eth0"},
+		"another hook": {func(f *Facts) { f.Dataplane.WishedHook = v1alpha1.HookTCX }, dataplane,
+			"True DataplaneReady: filter at XDP of eth0, not at TCX: the clusters on an interface share one hook, which the oldest that names one chooses if it is possible there"},
+		"heartbeat unsent": {func(f *Facts) { f.SendError = Because(v1alpha1.ReasonMTUTooSmall, errors.New("MTU 1400")) },
+			dataplane, "False MTUTooSmall: MTU 1400"},
+		"ended": {func(f *Facts) { f.Ended, f.SendError = "the node shuts down", errors.New("down") }, dataplane,
+			"False AgentEnded: the node shuts down"},
+		"host ID twice": {conflict(convergence.CauseDuplicateHostID), consistent,
+			"False DuplicateHostID: a and b differ; so do c and d"},
+		"number of rules": {conflict(convergence.CauseNumberOfRules), consistent,
+			"False RulesDiffer: a and b differ; so do c and d"},
+		"other rules": {conflict(convergence.CauseModifiedRules), consistent,
+			"False RulesDiffer: a and b differ; so do c and d"},
+		"priority twice": {conflict(convergence.CauseBadConfig), consistent,
+			"False DuplicateHandlingPriority: a and b differ; so do c and d"},
+		"other conflict": {conflict(convergence.CauseUnknown), ready,
+			"False ConfigInconsistent: a and b differ; so do c and d"},
+		"config refused": {func(f *Facts) { f.ConfigError = errors.New("no port") }, consistent,
+			"False Conflict: config refused, the last one stays in force: no port"},
+		"own address": {func(f *Facts) { f.Refused = refused }, consistent,
+			"False VirtualIPIsNodeAddress: virtual IP 10.77.0.101 is this node's own address on eth1 and is not served here"},
+		"stalled": {func(f *Facts) { f.Stall.Reason = v1alpha1.StallIngressQueue }, ready,
+			"False TrafficStalled: IngressQueueStalled"},
+		"stalled queue": {func(f *Facts) { f.Stall = Stall{Reason: v1alpha1.StallEgressQueue, Queue: "class 1:10"} },
+			v1alpha1.ConditionTrafficStalled, "True EgressQueueStalled: EgressQueueStalled on class 1:10"},
+		"no stall": {func(*Facts) {}, v1alpha1.ConditionTrafficStalled, "False TrafficFlows: "},
+		"table full": {func(f *Facts) { f.TableFull = "all 100" }, v1alpha1.ConditionConnectionTableFull,
+			"True ConnectionTableFull: all 100"},
+		"table has room": {func(*Facts) {}, v1alpha1.ConditionConnectionTableFull, "False ConnectionsTracked: "},
+		"drains": {func(f *Facts) { f.View.State = convergence.StateDraining }, converged,
+			"False Draining: host draining, members 1,2, epoch 12, 7 connection(s) left"},
+		"excluded": {func(f *Facts) { f.View.State = convergence.StateExcluded }, ready,
+			"False NotConverged: host excluded, members 1,2,3, epoch 12"},
+		"stalled, excluded": {func(f *Facts) { f.View.State, f.Stall.Reason = convergence.StateExcluded, "x" }, ready,
+			"False NotConverged: host excluded, members 1,2,3, epoch 12"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := condition(Report(facts(test.change)), test.kind); got != test.want {
@@ -208,8 +228,10 @@ func TestReportFailure(t *testing.T) {
 
 func TestConnectionsLeft(t *testing.T) {
 	for n, want := range map[int]string{
-		0: "0 connection(s) left", 1: "1 connection(s) left", 99: "99 connection(s) left", 100: "at least 100 connections left",
-		109: "at least 100 connections left", 110: "at least 110 connections left", 262144: "at least 260000 connections left",
+		0: "0 connection(s) left", 1: "1 connection(s) left", 99: "99 connection(s) left",
+		100: "at least 100 connections left",
+		109: "at least 100 connections left", 110: "at least 110 connections left",
+		262144: "at least 260000 connections left",
 	} {
 		if got := connectionsLeft(n); got != want {
 			t.Errorf("%d: %q, want %q", n, got, want)

@@ -26,8 +26,8 @@ const (
 
 var update = flag.Bool("update", false, "write the map of imports into docs/architecture.md")
 
-// TestArchitectureHasTheImportMap compares the map in docs/architecture.md with what the packages import of each other. A
-// new arrow is to be drawn on purpose.
+// TestArchitectureHasTheImportMap compares the map in docs/architecture.md with what the packages import of each other.
+// A new arrow is to be drawn on purpose.
 func TestArchitectureHasTheImportMap(t *testing.T) {
 	page := filepath.Join(root, "docs", "architecture.md")
 	text, err := os.ReadFile(page)

@@ -32,8 +32,9 @@ func TestUntilTellsTheLastErrorOfCheck(t *testing.T) {
 		check func(context.Context) error
 		want  error
 	}{
-		"that fails":                    {func(context.Context) error { return errNotYet }, errNotYet},
-		"that waits for the context":    {func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, context.DeadlineExceeded},
+		"that fails": {func(context.Context) error { return errNotYet }, errNotYet},
+		"that waits for the context": {func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+			context.DeadlineExceeded},
 		"that fails, and then for time": {failThenWait(), errNotYet},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -64,7 +65,8 @@ func failThenWait() func(context.Context) error {
 func TestWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
-		if err := While(t.Context(), time.Second, 2500*time.Millisecond, func(context.Context) error { calls++; return nil }); err != nil || calls != 3 {
+		if err := While(t.Context(), time.Second, 2500*time.Millisecond,
+			func(context.Context) error { calls++; return nil }); err != nil || calls != 3 {
 			t.Errorf("%d calls: %v", calls, err)
 		}
 		err := While(t.Context(), time.Second, time.Hour, func(context.Context) error { return errNotYet })

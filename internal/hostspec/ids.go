@@ -14,10 +14,10 @@ type Assignment struct {
 	Waiting []string
 }
 
-// AssignIDs gives each node a host ID: the one in spec.hosts, else the one it has (current), else the lowest free one, in the
-// order in which the nodes are given. Two hosts with one ID keep a cluster from converging (Microsoft KB Q193599), so the IDs of
-// hosts that are being removed (leaving) are not given away before these are gone. IDs in spec.hosts are kept free for their
-// nodes even while those are away.
+// AssignIDs gives each node a host ID: the one in spec.hosts, else the one it has (current), else the lowest free one,
+// in the order in which the nodes are given. Two hosts with one ID keep a cluster from converging (Microsoft KB
+// Q193599), so the IDs of hosts that are being removed (leaving) are not given away before these are gone. IDs in
+// spec.hosts are kept free for their nodes even while those are away.
 func AssignIDs(entries []v1alpha1.HostConfig, nodes []string, current, leaving map[string]int32) Assignment {
 	a := Assignment{IDs: map[string]int32{}}
 	explicit, reserved := explicitIDs(entries)

@@ -4,8 +4,8 @@ package hostspec
 
 import "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 
-// Of returns what the host on a node shall be: what the node's entry in spec.hosts says, if it has one, and what holds for all
-// hosts of the cluster. held are those of spec.virtualIPs that the cluster holds.
+// Of returns what the host on a node shall be: what the node's entry in spec.hosts says, if it has one, and what holds
+// for all hosts of the cluster. held are those of spec.virtualIPs that the cluster holds.
 func Of(cluster *v1alpha1.LoadBalancingCluster, node string, id int32, held []string) v1alpha1.LoadBalancingHostSpec {
 	entry := cluster.Spec.HostConfigOf(node)
 	return v1alpha1.LoadBalancingHostSpec{

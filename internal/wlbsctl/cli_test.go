@@ -71,7 +71,8 @@ func TestIP2MACOfAnAddressNeedsNoServer(t *testing.T) {
 	if err := json.Unmarshal([]byte(stdout), &macs); err != nil || code != ExitOK {
 		t.Fatalf("exit code %d, %q, %q, %v", code, stdout, stderr, err)
 	}
-	want := words.MACs{Address: "172.18.0.100", Unicast: "02-bf-ac-12-00-64", Multicast: "03-bf-ac-12-00-64", IGMPMulticast: "01-00-5e-7f-00-64"}
+	want := words.MACs{Address: "172.18.0.100", Unicast: "02-bf-ac-12-00-64", Multicast: "03-bf-ac-12-00-64",
+		IGMPMulticast: "01-00-5e-7f-00-64"}
 	if len(macs) != 1 || macs[0] != want {
 		t.Errorf("ip2mac prints %+v, want %+v", macs, want)
 	}
@@ -79,7 +80,8 @@ func TestIP2MACOfAnAddressNeedsNoServer(t *testing.T) {
 
 func TestHelpNamesEveryCommand(t *testing.T) {
 	code, stdout, _ := offline(t, "--help")
-	for _, command := range []string{"query", "display", "params", "queryport", "ip2mac", "top", "start", "stop", "drainstop", "suspend", "resume", "enable", "disable", "drain", "completion"} {
+	for _, command := range []string{"query", "display", "params", "queryport", "ip2mac", "top", "start", "stop",
+		"drainstop", "suspend", "resume", "enable", "disable", "drain", "completion"} {
 		if !strings.Contains(stdout, "\n  "+command+" ") {
 			t.Errorf("help lacks %s", command)
 		}
@@ -123,7 +125,8 @@ func converged(id int, members ...int32) func(*v1alpha1.LoadBalancingHost) {
 	return func(h *v1alpha1.LoadBalancingHost) {
 		h.Status.State, h.Status.Members, h.Status.DefaultHostID = v1alpha1.HostConverged, members, new(members[0])
 		h.Status.Traffic = v1alpha1.HostTraffic{Admitted: new(int64(10)), Rejected: new(int64(20)),
-			Rules: []v1alpha1.RuleTraffic{{Rule: "all", Accepted: new(int64(7)), Dropped: new(int64(14)), Opened: new(int64(2))}}, Delivered: new(int64(9)),
+			Rules: []v1alpha1.RuleTraffic{{Rule: "all", Accepted: new(int64(7)), Dropped: new(int64(14)),
+				Opened: new(int64(2))}}, Delivered: new(int64(9)),
 			Answered: new(int64(8)), Transmitted: new(int64(7)), Connections: new(int64(id))}
 		h.Status.Buckets = []v1alpha1.RuleBuckets{{Rule: v1alpha1.AllPortsRuleName, Count: new(int32(30)), Map: "3fffffff"}}
 		h.Status.RenewTime, h.Status.LeaseSeconds = &metav1.MicroTime{Time: time.Now()}, new(int32(90))
@@ -141,13 +144,15 @@ func TestQueryExitCodes(t *testing.T) {
 		f.setHost(id, converged(id, 1, 2))
 	}
 	stdout, _ = f.want(ExitOK, "query", "health")
-	for _, want := range []string{"Cluster health (10.80.10.100)\n", "Host 2 is node health-2\n", "Host 1 converged as DEFAULT with the following host(s) as part of the cluster:\n1,2\n"} {
+	for _, want := range []string{"Cluster health (10.80.10.100)\n", "Host 2 is node health-2\n",
+		"Host 1 converged as DEFAULT with the following host(s) as part of the cluster:\n1,2\n"} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("query prints %q, want %q", stdout, want)
 		}
 	}
 	f.setHost(2, func(h *v1alpha1.LoadBalancingHost) {
-		h.Status.Stall = &v1alpha1.HostStall{Reason: v1alpha1.StallEgressQueue, Queue: "class 1:10", Message: "73 packets wait"}
+		h.Status.Stall = &v1alpha1.HostStall{Reason: v1alpha1.StallEgressQueue, Queue: "class 1:10",
+			Message: "73 packets wait"}
 	})
 	f.want(ExitOK, "query", "health:1")
 	f.want(ExitStalled, "query", "health")
@@ -171,7 +176,8 @@ func TestQueryExitCodes(t *testing.T) {
 // A crashed host cannot report that it is gone: its last report says Converged until its lease is over. Its peers know.
 func TestQueryBelievesPeersOfACrashedHost(t *testing.T) {
 	reported := time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.UTC)
-	host := &v1alpha1.LoadBalancingHost{Spec: v1alpha1.LoadBalancingHostSpec{ClusterName: "web", NodeName: "node-a", HostID: 1}}
+	host := &v1alpha1.LoadBalancingHost{Spec: v1alpha1.LoadBalancingHostSpec{ClusterName: "web", NodeName: "node-a",
+		HostID: 1}}
 	host.Status.State, host.Status.LeaseSeconds = v1alpha1.HostConverged, new(int32(90))
 	host.Status.RenewTime = &metav1.MicroTime{Time: reported}
 	for name, tc := range map[string]struct {
@@ -204,7 +210,8 @@ func TestOutputs(t *testing.T) {
 	}
 	stdout, _ := f.want(ExitOK, "query", "outputs", "-o", "yaml")
 	var list v1alpha1.LoadBalancingHostList
-	if err := yaml.UnmarshalStrict([]byte(stdout), &list); err != nil || len(list.Items) != 2 || list.Items[1].Spec.HostID != 2 {
+	if err := yaml.UnmarshalStrict([]byte(stdout), &list); err != nil || len(list.Items) != 2 ||
+		list.Items[1].Spec.HostID != 2 {
 		t.Errorf("query -o yaml: %v, %q", err, stdout)
 	}
 	stdout, _ = f.want(ExitOK, "query", "outputs:2", "-o", "wide")
@@ -217,7 +224,8 @@ func TestOutputs(t *testing.T) {
 	}
 	stdout, _ = f.want(ExitOK, "params", "outputs:2", "-o", "json")
 	var both []hostAndCluster
-	if err := json.Unmarshal([]byte(stdout), &both); err != nil || len(both) != 1 || both[0].Cluster.Name != "outputs" || both[0].Host.Spec.HostID != 2 {
+	if err := json.Unmarshal([]byte(stdout), &both); err != nil || len(both) != 1 || both[0].Cluster.Name != "outputs" ||
+		both[0].Host.Spec.HostID != 2 {
 		t.Errorf("params -o json: %v, %q", err, stdout)
 	}
 	stdout, _ = f.want(ExitOK, "queryport", "443", "outputs:1")
@@ -242,9 +250,11 @@ func TestDisplayHasTheLastEvents(t *testing.T) {
 	post := func(name, kind, object, reason string, at time.Time) {
 		t.Helper()
 		e := &corev1.Event{
-			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Event"}, ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default"},
+			TypeMeta:       metav1.TypeMeta{APIVersion: "v1", Kind: "Event"},
+			ObjectMeta:     metav1.ObjectMeta{Name: name, Namespace: "default"},
 			InvolvedObject: corev1.ObjectReference{Kind: kind, Name: object, APIVersion: v1alpha1.GroupVersion.String()},
-			Reason:         reason, Message: "message of " + name, Type: corev1.EventTypeNormal, LastTimestamp: metav1.NewTime(at), Count: 3,
+			Reason:         reason, Message: "message of " + name, Type: corev1.EventTypeNormal,
+			LastTimestamp: metav1.NewTime(at), Count: 3,
 		}
 		body, err := json.Marshal(e)
 		if err != nil {
@@ -263,7 +273,8 @@ func TestDisplayHasTheLastEvents(t *testing.T) {
 	stdout, _ := f.want(ExitOK, "display", "events", "--events", "2")
 	_, tail, _ := strings.Cut(stdout, "Last events of cluster events:\n")
 	lines := strings.Split(strings.TrimSpace(tail), "\n")
-	if len(lines) != 2 || !strings.Contains(lines[0], "message of second") || !strings.Contains(lines[1], "message of third (3 times)") {
+	if len(lines) != 2 || !strings.Contains(lines[0], "message of second") ||
+		!strings.Contains(lines[1], "message of third (3 times)") {
 		t.Errorf("events are %q", lines)
 	}
 	for _, want := range []string{"Retrieving parameters\n", "State:\nHost 1 is node events-1\n"} {
@@ -302,7 +313,8 @@ func TestWait(t *testing.T) {
 	}
 	f.setHost(1, func(h *v1alpha1.LoadBalancingHost) { h.Status.State = v1alpha1.HostStopped })
 	e := <-done
-	if e.code != ExitOK || !strings.Contains(e.stderr, "waiting for Host 1 (waiting-1) of waiting: draining, 1 connection(s) left\n") {
+	if e.code != ExitOK || !strings.Contains(e.stderr,
+		"waiting for Host 1 (waiting-1) of waiting: draining, 1 connection(s) left\n") {
 		t.Errorf("exit code %d, stderr %q", e.code, e.stderr)
 	}
 	// The drain is over, so that this is what WLBS calls "already stopped", and no interruption.

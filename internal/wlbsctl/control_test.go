@@ -32,14 +32,16 @@ func TestQ247712OnServer(t *testing.T) {
 						t.Fatalf("%s printed %q, %v", v, stdout, err)
 					}
 					if acted := f.desired(1); answers[0].DesiredState != acted || acted != want.state {
-						t.Errorf("%s in state %s printed %s, and acted on %s; want %s", v, before, answers[0].DesiredState, acted, want.state)
+						t.Errorf("%s in state %s printed %s, and acted on %s; want %s", v, before, answers[0].DesiredState, acted,
+							want.state)
 					}
 					wantCode := ExitOK
 					if want.refused {
 						wantCode = ExitRefused
 					}
 					if code != wantCode || answers[0].Message != want.words || stderr != "" {
-						t.Errorf("%s in state %s: exit code %d, %q, stderr %q; want %d, %q", v, before, code, answers[0].Message, stderr, wantCode, want.words)
+						t.Errorf("%s in state %s: exit code %d, %q, stderr %q; want %d, %q", v, before, code, answers[0].Message, stderr,
+							wantCode, want.words)
 					}
 				}
 			})
@@ -88,8 +90,9 @@ func TestCommandsKeepWhatOthersSet(t *testing.T) {
 
 	entry := f.cluster().Spec.HostConfigOf("shared-1")
 	want := v1alpha1.HostConfig{
-		NodeName: "shared-1", HostID: new(int32(1)), DesiredState: v1alpha1.DesiredStateDrained, DrainTimeoutSeconds: new(int32(90)),
-		Rules: []v1alpha1.HostRule{{Name: "http", LoadWeight: new(int32(30)), State: v1alpha1.RuleStateDrained}},
+		NodeName: "shared-1", HostID: new(int32(1)), DesiredState: v1alpha1.DesiredStateDrained,
+		DrainTimeoutSeconds: new(int32(90)),
+		Rules:               []v1alpha1.HostRule{{Name: "http", LoadWeight: new(int32(30)), State: v1alpha1.RuleStateDrained}},
 	}
 	if !equal(entry, want) {
 		t.Errorf("entry of shared-1 is %s, want %s", asJSON(entry), asJSON(want))
@@ -121,7 +124,8 @@ func TestStartOverridesAManifestThatSaysStopped(t *testing.T) {
 	f := newFixture(t, "manifest", "10.80.3.100", 1)
 	f.apply("gitops", `[{"nodeName":"manifest-1","desiredState":"Drained","drainTimeoutSeconds":60}]`)
 	f.want(ExitOK, "start", "manifest:1")
-	if entry := f.cluster().Spec.HostConfigOf("manifest-1"); entry.DesiredState != v1alpha1.DesiredStateStarted || entry.DrainTimeoutSeconds != nil {
+	if entry := f.cluster().Spec.HostConfigOf("manifest-1"); entry.DesiredState != v1alpha1.DesiredStateStarted ||
+		entry.DrainTimeoutSeconds != nil {
 		t.Errorf("entry is %s, want Started and no timeout", asJSON(entry))
 	}
 	f.apply("gitops", `[{"nodeName":"manifest-1"}]`) // gives the field up
@@ -135,7 +139,8 @@ func TestStartOverridesAManifestThatSaysStopped(t *testing.T) {
 func TestSuspendedHostRefuses(t *testing.T) {
 	f := newFixture(t, "refusal", "10.80.4.100", 2)
 	f.want(ExitOK, "suspend", "refusal:1")
-	for _, args := range [][]string{{"start"}, {"stop"}, {"drainstop"}, {"enable", "80"}, {"disable", "ALL"}, {"drain", "80"}} {
+	for _, args := range [][]string{{"start"}, {"stop"}, {"drainstop"}, {"enable", "80"}, {"disable", "ALL"},
+		{"drain", "80"}} {
 		_, stderr := f.want(ExitRefused, append(args, "refusal:1")...)
 		if !strings.Contains(stderr, wordsRefused) {
 			t.Errorf("%v: stderr %q does not say why", args, stderr)

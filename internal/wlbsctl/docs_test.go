@@ -25,7 +25,8 @@ func TestExitCodesAreDocumented(t *testing.T) {
 	text := page(t, "kubectl-plugin.md")
 	for code, says := range map[int]string{
 		ExitOK: "done", ExitError: "any other error", ExitUsage: "wrong command line", ExitNotFound: "no such cluster",
-		ExitRefused: "suspended", ExitNoRule: "no port rule", ExitHostStopped: "stopped host", ExitTimeout: "`--wait` ran out",
+		ExitRefused: "suspended", ExitNoRule: "no port rule", ExitHostStopped: "stopped host",
+		ExitTimeout:      "`--wait` ran out",
 		ExitNotConverged: "not converged", ExitStalled: "carries no traffic",
 	} {
 		row := fmt.Sprintf("\n| %d | ", code)
@@ -68,7 +69,8 @@ func TestWLBSIsMapped(t *testing.T) {
 			t.Errorf("parameter %s is not in docs/wlbs.md", name)
 		}
 	}
-	for _, name := range []string{"help", "ip2mac", "reload", "display", "query", "suspend", "resume", "start", "stop", "drainstop",
+	for _, name := range []string{"help", "ip2mac", "reload", "display", "query", "suspend", "resume", "start", "stop",
+		"drainstop",
 		"queryport", "params", "filter", "adjust", "igmp"} {
 		if !strings.Contains(commands, name) {
 			t.Errorf("command %s is not in docs/wlbs.md", name)

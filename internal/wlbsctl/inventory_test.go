@@ -22,7 +22,8 @@ func testInventory() *inventory {
 		c.Name = name
 		inv.clusters = append(inv.clusters, c)
 		for i, node := range nodes {
-			h := v1alpha1.LoadBalancingHost{Spec: v1alpha1.LoadBalancingHostSpec{ClusterName: name, NodeName: node, HostID: int32(i + 1)}}
+			h := v1alpha1.LoadBalancingHost{Spec: v1alpha1.LoadBalancingHostSpec{ClusterName: name, NodeName: node,
+				HostID: int32(i + 1)}}
 			h.Name = v1alpha1.HostObjectName(name, node)
 			inv.hosts = append(inv.hosts, h)
 		}
@@ -231,13 +232,17 @@ func TestCompletions(t *testing.T) {
 		got  []string
 		want []string
 	}{
-		"clusters and nodes":      {targetCompletions(inv, nil, ""), []string{"db", "node-z", "cluster/web", "node-a", "node-b", "node-c", "node/web"}},
-		"by prefix":               {targetCompletions(inv, nil, "node-"), []string{"node-z", "node-a", "node-b", "node-c"}},
-		"not what is there":       {targetCompletions(inv, []string{"node-a", "db"}, ""), []string{"node-z", "cluster/web", "node-b", "node-c", "node/web"}},
-		"hosts after the colon":   {targetCompletions(inv, nil, "web:"), []string{"web:1", "web:node-a", "web:2", "web:node-b", "web:3", "web:node-c"}},
-		"nodes after the colon":   {targetCompletions(inv, nil, "web:node-b"), []string{"web:node-b"}},
-		"of an unknown cluster":   {targetCompletions(inv, nil, "shop:"), []string{}},
-		"ports and rules":         {portCompletions(inv, ""), []string{"ALL", "all", "http", "80", "http6", "53", "dns-udp", "dns-tcp"}},
+		"clusters and nodes": {targetCompletions(inv, nil, ""),
+			[]string{"db", "node-z", "cluster/web", "node-a", "node-b", "node-c", "node/web"}},
+		"by prefix": {targetCompletions(inv, nil, "node-"), []string{"node-z", "node-a", "node-b", "node-c"}},
+		"not what is there": {targetCompletions(inv, []string{"node-a", "db"}, ""),
+			[]string{"node-z", "cluster/web", "node-b", "node-c", "node/web"}},
+		"hosts after the colon": {targetCompletions(inv, nil, "web:"),
+			[]string{"web:1", "web:node-a", "web:2", "web:node-b", "web:3", "web:node-c"}},
+		"nodes after the colon": {targetCompletions(inv, nil, "web:node-b"), []string{"web:node-b"}},
+		"of an unknown cluster": {targetCompletions(inv, nil, "shop:"), []string{}},
+		"ports and rules": {portCompletions(inv, ""),
+			[]string{"ALL", "all", "http", "80", "http6", "53", "dns-udp", "dns-tcp"}},
 		"ports and rules, prefix": {portCompletions(inv, "dns"), []string{"dns-udp", "dns-tcp"}},
 		"without an API server":   {targetCompletions(&inventory{}, nil, ""), []string{}},
 	} {

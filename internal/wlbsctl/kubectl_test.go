@@ -21,7 +21,8 @@ import (
 func TestPluginOfTheRealKubectl(t *testing.T) {
 	f := newFixture(t, "plugin", "10.80.20.100", 2)
 	dir := t.TempDir()
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(dir, "kubectl-wlbs"), "./cmd/kubectl-wlbs")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(dir, "kubectl-wlbs"),
+		"./cmd/kubectl-wlbs")
 	build.Dir = kubetest.Path()
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
@@ -45,7 +46,8 @@ func TestPluginOfTheRealKubectl(t *testing.T) {
 		return cmd.ProcessState.ExitCode(), out.String(), errOut.String()
 	}
 
-	if code, stdout, stderr := kubectl("wlbs", "stop", "plugin:2"); code != ExitOK || stdout != "Host 2 (plugin-2) of plugin: cluster mode stopped.\n" {
+	if code, stdout, stderr := kubectl("wlbs", "stop", "plugin:2"); code != ExitOK ||
+		stdout != "Host 2 (plugin-2) of plugin: cluster mode stopped.\n" {
 		t.Errorf("stop: exit code %d, %q, %q", code, stdout, stderr)
 	}
 	if f.desired(2) != v1alpha1.DesiredStateStopped {
@@ -54,10 +56,12 @@ func TestPluginOfTheRealKubectl(t *testing.T) {
 	if code, _, stderr := kubectl("wlbs", "drain", "80", "plugin:2"); code != ExitHostStopped {
 		t.Errorf("drain on a stopped host: exit code %d, %q", code, stderr)
 	}
-	if code, stdout, stderr := kubectl("wlbs", "query", "plugin", "--context", "test"); code != ExitNotConverged || !strings.Contains(stdout, "Host 1 is node plugin-1\n") {
+	if code, stdout, stderr := kubectl("wlbs", "query", "plugin", "--context", "test"); code != ExitNotConverged ||
+		!strings.Contains(stdout, "Host 1 is node plugin-1\n") {
 		t.Errorf("query: exit code %d, %q, %q", code, stdout, stderr)
 	}
-	if code, stdout, stderr := kubectl("__complete", "wlbs", "stop", "plugin:"); code != ExitOK || !strings.Contains(stdout, "plugin:1\tplugin-1") {
+	if code, stdout, stderr := kubectl("__complete", "wlbs", "stop", "plugin:"); code != ExitOK ||
+		!strings.Contains(stdout, "plugin:1\tplugin-1") {
 		t.Errorf("completion: exit code %d, %q, %q", code, stdout, stderr)
 	}
 }
@@ -66,7 +70,8 @@ func (f *fixture) writeKubeconfig(path string) {
 	f.t.Helper()
 	c := clientcmdapi.NewConfig()
 	c.Clusters["test"] = &clientcmdapi.Cluster{Server: f.config.Host, CertificateAuthorityData: f.config.CAData}
-	c.AuthInfos["test"] = &clientcmdapi.AuthInfo{ClientCertificateData: f.config.CertData, ClientKeyData: f.config.KeyData, Token: f.config.BearerToken}
+	c.AuthInfos["test"] = &clientcmdapi.AuthInfo{ClientCertificateData: f.config.CertData, ClientKeyData: f.config.KeyData,
+		Token: f.config.BearerToken}
 	c.Contexts["test"] = &clientcmdapi.Context{Cluster: "test", AuthInfo: "test"}
 	c.CurrentContext = "test"
 	if err := clientcmd.WriteToFile(*c, path); err != nil {

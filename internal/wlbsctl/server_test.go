@@ -73,7 +73,8 @@ func (f *fixture) create(resource string, object interface {
 		f.t.Fatal(err)
 	}
 	name := object.GetName()
-	if err := f.client.wlbs.Post().Resource(resource).Param("fieldManager", "author").Body(body).Do(f.t.Context()).Error(); err != nil {
+	if err := f.client.wlbs.Post().Resource(resource).Param("fieldManager",
+		"author").Body(body).Do(f.t.Context()).Error(); err != nil {
 		f.t.Fatal(err)
 	}
 	f.t.Cleanup(func() {
@@ -101,7 +102,8 @@ func (f *fixture) desired(id int) v1alpha1.DesiredState {
 // apply is another person's server-side apply of spec.hosts, in YAML's JSON.
 func (f *fixture) apply(manager, hosts string) {
 	f.t.Helper()
-	body := fmt.Sprintf(`{"apiVersion":%q,"kind":%q,"metadata":{"name":%q},"spec":{"hosts":%s}}`, v1alpha1.GroupVersion, clusterKind, f.name, hosts)
+	body := fmt.Sprintf(`{"apiVersion":%q,"kind":%q,"metadata":{"name":%q},"spec":{"hosts":%s}}`, v1alpha1.GroupVersion,
+		clusterKind, f.name, hosts)
 	err := f.client.wlbs.Patch(types.ApplyPatchType).Resource(clusterResource).Name(f.name).Param("fieldManager", manager).
 		Body([]byte(body)).Do(f.t.Context()).Error()
 	if err != nil {

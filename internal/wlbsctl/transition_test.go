@@ -22,11 +22,16 @@ const (
 // commands, not computed: start ends a drain, nothing but resume ends a suspension, and resume leaves the host stopped.
 func TestQ247712Pairs(t *testing.T) {
 	want := map[verb]map[verb]v1alpha1.DesiredState{
-		verbStart:     {verbStart: started, verbStop: stopped, verbDrainstop: drained, verbSuspend: suspended, verbResume: started},
-		verbStop:      {verbStart: started, verbStop: stopped, verbDrainstop: stopped, verbSuspend: suspended, verbResume: stopped},
-		verbDrainstop: {verbStart: started, verbStop: stopped, verbDrainstop: drained, verbSuspend: suspended, verbResume: drained},
-		verbSuspend:   {verbStart: suspended, verbStop: suspended, verbDrainstop: suspended, verbSuspend: suspended, verbResume: stopped},
-		verbResume:    {verbStart: started, verbStop: stopped, verbDrainstop: drained, verbSuspend: suspended, verbResume: started},
+		verbStart: {verbStart: started, verbStop: stopped, verbDrainstop: drained, verbSuspend: suspended,
+			verbResume: started},
+		verbStop: {verbStart: started, verbStop: stopped, verbDrainstop: stopped, verbSuspend: suspended,
+			verbResume: stopped},
+		verbDrainstop: {verbStart: started, verbStop: stopped, verbDrainstop: drained, verbSuspend: suspended,
+			verbResume: drained},
+		verbSuspend: {verbStart: suspended, verbStop: suspended, verbDrainstop: suspended, verbSuspend: suspended,
+			verbResume: stopped},
+		verbResume: {verbStart: started, verbStop: stopped, verbDrainstop: drained, verbSuspend: suspended,
+			verbResume: started},
 	}
 	for _, first := range allVerbs {
 		for _, second := range allVerbs {

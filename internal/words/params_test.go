@@ -16,17 +16,23 @@ func TestWriteParams(t *testing.T) {
 	cluster := &v1alpha1.LoadBalancingCluster{Spec: v1alpha1.LoadBalancingClusterSpec{
 		Mode: v1alpha1.ModeIGMPMulticast, VirtualIPs: []string{"172.18.0.100", "fd00:172:18::100"},
 		PortRules: []v1alpha1.PortRule{
-			{Name: "http", Ports: v1alpha1.PortRange{From: 80, To: 80}, Protocol: v1alpha1.ProtocolTCP, Affinity: v1alpha1.AffinityNone},
-			{Name: "dns6", Ports: v1alpha1.PortRange{From: 53, To: 53}, FilteringMode: v1alpha1.FilteringModeSingle, VirtualIP: "fd00:172:18::100"},
-			{Name: "off", Ports: v1alpha1.PortRange{From: 0, To: 65535}, Protocol: v1alpha1.ProtocolUDP, FilteringMode: v1alpha1.FilteringModeDisabled},
-			{Name: "even", Ports: v1alpha1.PortRange{From: 443, To: 443}, Protocol: v1alpha1.ProtocolTCP, AffinityTimeoutSeconds: new(int32(1800))},
+			{Name: "http", Ports: v1alpha1.PortRange{From: 80, To: 80}, Protocol: v1alpha1.ProtocolTCP,
+				Affinity: v1alpha1.AffinityNone},
+			{Name: "dns6", Ports: v1alpha1.PortRange{From: 53, To: 53}, FilteringMode: v1alpha1.FilteringModeSingle,
+				VirtualIP: "fd00:172:18::100"},
+			{Name: "off", Ports: v1alpha1.PortRange{From: 0, To: 65535}, Protocol: v1alpha1.ProtocolUDP,
+				FilteringMode: v1alpha1.FilteringModeDisabled},
+			{Name: "even", Ports: v1alpha1.PortRange{From: 443, To: 443}, Protocol: v1alpha1.ProtocolTCP,
+				AffinityTimeoutSeconds: new(int32(1800))},
 		},
 	}}
 	cluster.Name, cluster.Generation = "web", 3
 	host := &v1alpha1.LoadBalancingHost{
-		Spec: v1alpha1.LoadBalancingHostSpec{ClusterName: "web", NodeName: "node-b", HostID: 2, DesiredState: v1alpha1.DesiredStateDrained, Rules: []v1alpha1.HostRule{
-			{Name: "http", LoadWeight: new(int32(30)), State: v1alpha1.RuleStateDrained}, {Name: "dns6", HandlingPriority: new(int32(7))},
-		}},
+		Spec: v1alpha1.LoadBalancingHostSpec{ClusterName: "web", NodeName: "node-b", HostID: 2,
+			DesiredState: v1alpha1.DesiredStateDrained, Rules: []v1alpha1.HostRule{
+				{Name: "http", LoadWeight: new(int32(30)), State: v1alpha1.RuleStateDrained},
+				{Name: "dns6", HandlingPriority: new(int32(7))},
+			}},
 		Status: v1alpha1.LoadBalancingHostStatus{
 			State: v1alpha1.HostDraining, ClusterGeneration: new(int64(2)),
 			Traffic:   v1alpha1.HostTraffic{Connections: new(int64(17)), Untracked: new(int64(4))},
@@ -86,7 +92,8 @@ func TestWriteParamsOfAnEmptyHost(t *testing.T) {
 	if err := WriteParams(&b, &v1alpha1.LoadBalancingCluster{}, &v1alpha1.LoadBalancingHost{}); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"HostState                 = UNKNOWN\n", "Interface                 = NONE\n", "GenerationInForce         = NONE\n"} {
+	for _, want := range []string{"HostState                 = UNKNOWN\n", "Interface                 = NONE\n",
+		"GenerationInForce         = NONE\n"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q lacks %q", b.String(), want)
 		}

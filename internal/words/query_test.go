@@ -99,7 +99,8 @@ func TestWriteState(t *testing.T) {
 		},
 		"stalled": {
 			host(func(h *v1alpha1.LoadBalancingHost) {
-				h.Status.Stall = &v1alpha1.HostStall{Reason: v1alpha1.StallEgressQueue, Queue: "class 1:10", Message: "73 packets wait"}
+				h.Status.Stall = &v1alpha1.HostStall{Reason: v1alpha1.StallEgressQueue, Queue: "class 1:10",
+					Message: "73 packets wait"}
 			}),
 			"Host 2 converged with the following host(s) as part of the cluster:\n1,2\n" +
 				"Host 2 is STALLED: EgressQueueStalled, class 1:10\n  73 packets wait\n",
@@ -115,8 +116,10 @@ func TestWriteState(t *testing.T) {
 }
 
 func TestWriteDetailsTellsRulesThatAreOff(t *testing.T) {
-	host := &v1alpha1.LoadBalancingHost{Spec: v1alpha1.LoadBalancingHostSpec{HostID: 2, Rules: []v1alpha1.HostRule{{Name: "dns", State: v1alpha1.RuleStateDisabled}}}}
-	host.Status.Buckets = []v1alpha1.RuleBuckets{{Rule: "http", Count: new(int32(20)), Map: "fffff"}, {Rule: "dns", Count: new(int32(0)), Map: "00000"}}
+	host := &v1alpha1.LoadBalancingHost{Spec: v1alpha1.LoadBalancingHostSpec{HostID: 2,
+		Rules: []v1alpha1.HostRule{{Name: "dns", State: v1alpha1.RuleStateDisabled}}}}
+	host.Status.Buckets = []v1alpha1.RuleBuckets{{Rule: "http", Count: new(int32(20)), Map: "fffff"},
+		{Rule: "dns", Count: new(int32(0)), Map: "00000"}}
 	want := "Rule http                 20 buckets  fffff\nRule dns                   0 buckets  00000  Disabled\n"
 	var b strings.Builder
 	if err := WriteDetails(&b, host); err != nil || b.String() != want {

@@ -67,7 +67,8 @@ func (c Client) Which(ctx context.Context, name string) (string, error) {
 	case len(names) == 0:
 		return "", errors.New("this node is not a host of any cluster")
 	default:
-		return "", fmt.Errorf("this node is a host of %d clusters, say which: --cluster %s", len(names), strings.Join(names, "|"))
+		return "", fmt.Errorf("this node is a host of %d clusters, say which: --cluster %s", len(names),
+			strings.Join(names, "|"))
 	}
 }
 

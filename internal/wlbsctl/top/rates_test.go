@@ -29,13 +29,18 @@ func TestTracker(t *testing.T) {
 		want float64
 	}
 	for name, steps := range map[string][]step{
-		"unknown after one report":          {{"1", 0, 100, -1}, {"1", 0, 100, -1}},
-		"between the last two reports":      {{"1", 0, 100, -1}, {"1", 10 * time.Second, 200, 10}, {"1", 30 * time.Second, 600, 20}},
-		"holds until the next report":       {{"1", 0, 100, -1}, {"1", 10 * time.Second, 200, 10}, {"1", 10 * time.Second, 200, 10}},
-		"reports close to each other":       {{"1", 0, 0, -1}, {"1", 200 * time.Millisecond, 1000, -1}, {"1", 2 * time.Second, 1000, 500}, {"1", 3 * time.Second, 1000, 0}},
-		"a filter that was loaded anew":     {{"1", 0, 100, -1}, {"1", 10 * time.Second, 50, -1}, {"1", 20 * time.Second, 150, 10}},
-		"another host under the same name":  {{"1", 0, 100, -1}, {"2", 10 * time.Second, 200, -1}},
-		"a report that is older is no news": {{"1", 0, 100, -1}, {"1", 10 * time.Second, 200, 10}, {"1", 5 * time.Second, 150, 10}},
+		"unknown after one report": {{"1", 0, 100, -1}, {"1", 0, 100, -1}},
+		"between the last two reports": {{"1", 0, 100, -1}, {"1", 10 * time.Second, 200, 10},
+			{"1", 30 * time.Second, 600, 20}},
+		"holds until the next report": {{"1", 0, 100, -1}, {"1", 10 * time.Second, 200, 10},
+			{"1", 10 * time.Second, 200, 10}},
+		"reports close to each other": {{"1", 0, 0, -1}, {"1", 200 * time.Millisecond, 1000, -1},
+			{"1", 2 * time.Second, 1000, 500}, {"1", 3 * time.Second, 1000, 0}},
+		"a filter that was loaded anew": {{"1", 0, 100, -1}, {"1", 10 * time.Second, 50, -1},
+			{"1", 20 * time.Second, 150, 10}},
+		"another host under the same name": {{"1", 0, 100, -1}, {"2", 10 * time.Second, 200, -1}},
+		"a report that is older is no news": {{"1", 0, 100, -1}, {"1", 10 * time.Second, 200, 10},
+			{"1", 5 * time.Second, 150, 10}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var tracker Tracker

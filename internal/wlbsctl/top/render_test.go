@@ -40,10 +40,12 @@ func host(cluster string, id int, edit ...func(*v1alpha1.LoadBalancingHost)) v1a
 	own, all := mapsOf(id)
 	h := v1alpha1.LoadBalancingHost{
 		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s.node-%c", cluster, 'a'+id-1), UID: "1"},
-		Spec:       v1alpha1.LoadBalancingHostSpec{ClusterName: cluster, NodeName: fmt.Sprintf("node-%c", 'a'+id-1), HostID: int32(id)},
+		Spec: v1alpha1.LoadBalancingHostSpec{ClusterName: cluster, NodeName: fmt.Sprintf("node-%c", 'a'+id-1),
+			HostID: int32(id)},
 		Status: v1alpha1.LoadBalancingHostStatus{
 			State: v1alpha1.HostConverged, Members: []int32{1, 2, 3}, DefaultHostID: new(int32(1)), Epoch: new(int64(7)),
-			Buckets: []v1alpha1.RuleBuckets{{Rule: "http", Map: own.String()}, {Rule: "dns", Map: all.String()}, {Rule: v1alpha1.DefaultRuleName, Map: all.String()}},
+			Buckets: []v1alpha1.RuleBuckets{{Rule: "http", Map: own.String()}, {Rule: "dns", Map: all.String()},
+				{Rule: v1alpha1.DefaultRuleName, Map: all.String()}},
 			Traffic: v1alpha1.HostTraffic{Admitted: new(int64(12345)), Delivered: new(int64(12340)), Answered: new(int64(9999)),
 				Transmitted: new(int64(10500)), Connections: new(int64(120 * id))},
 			RenewTime: &metav1.MicroTime{Time: noon.Add(-time.Duration(3*id) * time.Second)}, LeaseSeconds: new(int32(90)),
@@ -63,13 +65,15 @@ func cluster(name string, conditions ...metav1.Condition) v1alpha1.LoadBalancing
 			PortRules: []v1alpha1.PortRule{
 				{Name: "http", Ports: v1alpha1.PortRange{From: 80, To: 80}, Protocol: v1alpha1.ProtocolTCP},
 				{Name: "dns", Ports: v1alpha1.PortRange{From: 53, To: 53}, FilteringMode: v1alpha1.FilteringModeSingle},
-				{Name: "a-rule-with-a-long-name", Ports: v1alpha1.PortRange{From: 8000, To: 8999}, FilteringMode: v1alpha1.FilteringModeDisabled},
+				{Name: "a-rule-with-a-long-name", Ports: v1alpha1.PortRange{From: 8000, To: 8999},
+					FilteringMode: v1alpha1.FilteringModeDisabled},
 			},
 		},
 		Status: v1alpha1.LoadBalancingClusterStatus{
 			Conditions: conditions, DefaultHost: "node-a", Epoch: new(int64(7)),
 			LastConvergence: &v1alpha1.ConvergenceRecord{
-				Cause: v1alpha1.CauseNewMember, StartedAt: &metav1.Time{Time: noon.Add(-5 * time.Minute)}, DurationMilliseconds: new(int64(1240)),
+				Cause: v1alpha1.CauseNewMember, StartedAt: &metav1.Time{Time: noon.Add(-5 * time.Minute)},
+				DurationMilliseconds: new(int64(1240)),
 			},
 		},
 	}
@@ -78,8 +82,9 @@ func cluster(name string, conditions ...metav1.Condition) v1alpha1.LoadBalancing
 func healthy() *State {
 	return &State{
 		Snapshot: Snapshot{
-			Clusters: []v1alpha1.LoadBalancingCluster{cluster("web", metav1.Condition{Type: v1alpha1.ConditionConverged, Status: metav1.ConditionTrue})},
-			Hosts:    []v1alpha1.LoadBalancingHost{host("web", 1), host("web", 2), host("web", 3)},
+			Clusters: []v1alpha1.LoadBalancingCluster{cluster("web",
+				metav1.Condition{Type: v1alpha1.ConditionConverged, Status: metav1.ConditionTrue})},
+			Hosts: []v1alpha1.LoadBalancingHost{host("web", 1), host("web", 2), host("web", 3)},
 		},
 		Rates: map[string]Rates{
 			"web.node-a": {1234, 1234, 1200, 1300}, "web.node-b": {88, 88, 80, 90.4}, // nothing of node-c yet
@@ -94,9 +99,11 @@ func troubled() *State {
 	s.Clusters = append(s.Clusters, cluster("database"))
 	s.Clusters[0].Status.Conditions = []metav1.Condition{
 		{Type: v1alpha1.ConditionConverged, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonConverging},
-		{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonTrafficStalled, Message: "host node-b carries no traffic: EgressQueueStalled on class 1:10"},
+		{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonTrafficStalled,
+			Message: "host node-b carries no traffic: EgressQueueStalled on class 1:10"},
 	}
-	s.Clusters[0].Status.Hosts = []v1alpha1.ClusterHostStatus{{NodeName: "node-e", Message: "its last report is older than its lease"}}
+	s.Clusters[0].Status.Hosts = []v1alpha1.ClusterHostStatus{{NodeName: "node-e",
+		Message: "its last report is older than its lease"}}
 	s.Hosts = []v1alpha1.LoadBalancingHost{
 		host("web", 1),
 		host("web", 2, func(h *v1alpha1.LoadBalancingHost) {
@@ -221,14 +228,18 @@ func TestOwners(t *testing.T) {
 		hosts []*v1alpha1.LoadBalancingHost
 		want  string
 	}{
-		"nobody":                              {nil, "."},
-		"one":                                 {[]*v1alpha1.LoadBalancingHost{with(2, v1alpha1.HostConverged, 1, 1)}, "2"},
-		"host 32":                             {[]*v1alpha1.LoadBalancingHost{with(32, v1alpha1.HostConverged, 1, 1)}, "w"},
-		"two in one epoch":                    {[]*v1alpha1.LoadBalancingHost{with(1, v1alpha1.HostConverged, 1, 1), with(2, v1alpha1.HostConverged, 1, 1)}, "!"},
-		"the later epoch counts":              {[]*v1alpha1.LoadBalancingHost{with(1, v1alpha1.HostConverged, 2, 1), with(2, v1alpha1.HostConverged, 1, 1)}, "1"},
-		"in any order":                        {[]*v1alpha1.LoadBalancingHost{with(1, v1alpha1.HostConverged, 1, 1), with(2, v1alpha1.HostConverged, 2, 1)}, "2"},
-		"a stopped host has none":             {[]*v1alpha1.LoadBalancingHost{with(1, v1alpha1.HostStopped, 1, 1)}, "."},
-		"an unknown host's report is no news": {[]*v1alpha1.LoadBalancingHost{with(1, v1alpha1.HostUnknown, 1, 1), with(2, v1alpha1.HostConverged, 1, 1)}, "2"},
+		"nobody":  {nil, "."},
+		"one":     {[]*v1alpha1.LoadBalancingHost{with(2, v1alpha1.HostConverged, 1, 1)}, "2"},
+		"host 32": {[]*v1alpha1.LoadBalancingHost{with(32, v1alpha1.HostConverged, 1, 1)}, "w"},
+		"two in one epoch": {[]*v1alpha1.LoadBalancingHost{with(1, v1alpha1.HostConverged, 1, 1),
+			with(2, v1alpha1.HostConverged, 1, 1)}, "!"},
+		"the later epoch counts": {[]*v1alpha1.LoadBalancingHost{with(1, v1alpha1.HostConverged, 2, 1),
+			with(2, v1alpha1.HostConverged, 1, 1)}, "1"},
+		"in any order": {[]*v1alpha1.LoadBalancingHost{with(1, v1alpha1.HostConverged, 1, 1),
+			with(2, v1alpha1.HostConverged, 2, 1)}, "2"},
+		"a stopped host has none": {[]*v1alpha1.LoadBalancingHost{with(1, v1alpha1.HostStopped, 1, 1)}, "."},
+		"an unknown host's report is no news": {[]*v1alpha1.LoadBalancingHost{with(1, v1alpha1.HostUnknown, 1, 1),
+			with(2, v1alpha1.HostConverged, 1, 1)}, "2"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cells := Monochrome.Encode(ownersOf("http", test.hosts).cells())
@@ -241,7 +252,8 @@ func TestOwners(t *testing.T) {
 
 func TestCount(t *testing.T) {
 	for n, want := range map[float64]string{
-		0: "0", 0.4: "0", 999.4: "999", 999.6: "1.0k", 9949: "9.9k", 9951: "10k", 123456: "123k", 999600: "1.0M", 5.6e6: "5.6M", 1e18: "1.0E", 9e21: "9000E",
+		0: "0", 0.4: "0", 999.4: "999", 999.6: "1.0k", 9949: "9.9k", 9951: "10k", 123456: "123k", 999600: "1.0M",
+		5.6e6: "5.6M", 1e18: "1.0E", 9e21: "9000E",
 	} {
 		if got := count(n); got != want {
 			t.Errorf("count(%v) = %q, want %q", n, got, want)

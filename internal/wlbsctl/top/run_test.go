@@ -116,7 +116,8 @@ func TestProgram(t *testing.T) {
 func TestProgramEndsWithItsInput(t *testing.T) {
 	p := &Program{
 		Source:   func(context.Context) (Snapshot, error) { return Snapshot{}, nil },
-		Interval: time.Second, Keys: strings.NewReader(""), Out: io.Discard, Now: time.Now, Size: func() (int, int) { return 80, 24 },
+		Interval: time.Second, Keys: strings.NewReader(""), Out: io.Discard, Now: time.Now,
+		Size: func() (int, int) { return 80, 24 },
 	}
 	if err := p.Run(t.Context()); err != nil {
 		t.Error(err)
