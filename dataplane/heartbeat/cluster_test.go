@@ -4,6 +4,7 @@ package heartbeat
 
 import (
 	"encoding/hex"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -25,7 +26,7 @@ func TestClusterOf(t *testing.T) {
 		want := Cluster{Key: rapid.Uint32().Draw(t, "key")}
 		copy(want.IP[:], rapid.SliceOfN(rapid.Byte(), 4, 4).Draw(t, "IP"))
 		for kind, payload := range frames(want) {
-			padded := append(payload, make([]byte, rapid.IntRange(0, 40).Draw(t, "padding"))...)
+			padded := slices.Concat(payload, make([]byte, rapid.IntRange(0, 40).Draw(t, "padding")))
 			if got, ok := ClusterOf(padded); !ok || got != want {
 				t.Errorf("%s: %v, %t, want %v", kind, got, ok, want)
 			}
@@ -36,7 +37,7 @@ func TestClusterOf(t *testing.T) {
 func TestClusterOfRejects(t *testing.T) {
 	c := Cluster{IP: [4]byte{10, 0, 0, 1}, Key: 0x91929394}
 	for kind, payload := range frames(c) {
-		for cut := range len(payload) {
+		for cut := range payload {
 			if got, ok := ClusterOf(payload[:cut]); ok && got != c {
 				t.Errorf("%s cut to %d bytes: %v", kind, cut, got)
 			}

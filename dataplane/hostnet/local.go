@@ -34,7 +34,8 @@ func LocalAddresses(ctx context.Context) (map[netip.Addr]string, error) {
 	}
 	own := map[netip.Addr]string{}
 	for _, a := range all {
-		if addr := a.prefix.Addr(); !addr.IsMulticast() && !(a.ifindex == lo && a.own(ownLabel)) {
+		virtual := a.ifindex == lo && a.own(ownLabel)
+		if addr := a.prefix.Addr(); !addr.IsMulticast() && !virtual {
 			own[addr] = names[a.ifindex]
 		}
 	}

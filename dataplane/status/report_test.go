@@ -101,7 +101,12 @@ func condition(s *v1alpha1.LoadBalancingHostStatus, kind string) string {
 }
 
 func TestConditions(t *testing.T) {
-	const ready, dataplane, consistent, converged = v1alpha1.ConditionReady, v1alpha1.ConditionDataplaneReady, v1alpha1.ConditionConfigConsistent, v1alpha1.ConditionConverged
+	const (
+		ready      = v1alpha1.ConditionReady
+		dataplane  = v1alpha1.ConditionDataplaneReady
+		consistent = v1alpha1.ConditionConfigConsistent
+		converged  = v1alpha1.ConditionConverged
+	)
 	conflict := func(reason convergence.Cause) func(*Facts) {
 		return func(f *Facts) {
 			f.View.Conflicts = []convergence.Conflict{{Reason: reason, Message: "a and b differ"}, {Message: "so do c and d"}}

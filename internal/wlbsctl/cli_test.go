@@ -260,7 +260,8 @@ func TestDisplayHasTheLastEvents(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := f.client.core.Post().Resource("events").Namespace("default").Body(body).Do(t.Context()).Error(); err != nil {
+		created := f.client.core.Post().Resource("events").Namespace("default").Body(body).Do(t.Context())
+		if err := created.Error(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -338,11 +339,17 @@ func TestReachedRules(t *testing.T) {
 		edit func(*v1alpha1.LoadBalancingHost)
 		want bool
 	}{
-		"done":                       {func(*v1alpha1.LoadBalancingHost) {}, true},
-		"still has buckets":          {func(h *v1alpha1.LoadBalancingHost) { h.Status.Buckets[0].Count = new(int32(20)) }, false},
-		"converging":                 {func(h *v1alpha1.LoadBalancingHost) { h.Status.State = v1alpha1.HostConverging }, false},
+		"done": {func(*v1alpha1.LoadBalancingHost) {}, true},
+		"still has buckets": {func(h *v1alpha1.LoadBalancingHost) {
+			h.Status.Buckets[0].Count = new(int32(20))
+		}, false},
+		"converging": {func(h *v1alpha1.LoadBalancingHost) {
+			h.Status.State = v1alpha1.HostConverging
+		}, false},
 		"reports of an earlier spec": {func(h *v1alpha1.LoadBalancingHost) { h.Generation = 5 }, false},
-		"config not in force":        {func(h *v1alpha1.LoadBalancingHost) { h.Status.OfferedClusterGeneration = new(int64(2)) }, false},
+		"config not in force": {func(h *v1alpha1.LoadBalancingHost) {
+			h.Status.OfferedClusterGeneration = new(int64(2))
+		}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := reachedRules(host(test.edit)); got != test.want {

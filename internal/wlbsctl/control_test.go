@@ -92,7 +92,9 @@ func TestCommandsKeepWhatOthersSet(t *testing.T) {
 	want := v1alpha1.HostConfig{
 		NodeName: "shared-1", HostID: new(int32(1)), DesiredState: v1alpha1.DesiredStateDrained,
 		DrainTimeoutSeconds: new(int32(90)),
-		Rules:               []v1alpha1.HostRule{{Name: "http", LoadWeight: new(int32(30)), State: v1alpha1.RuleStateDrained}},
+		Rules: []v1alpha1.HostRule{
+			{Name: "http", LoadWeight: new(int32(30)), State: v1alpha1.RuleStateDrained},
+		},
 	}
 	if !equal(entry, want) {
 		t.Errorf("entry of shared-1 is %s, want %s", asJSON(entry), asJSON(want))

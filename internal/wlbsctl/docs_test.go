@@ -49,12 +49,14 @@ func TestCommandsAreDocumented(t *testing.T) {
 
 // registry are the parameters of WLBS and NLB in public documents: KB Q193601, Q232454 and Q248346, cc962166, cc749554,
 // ff716176, and the sample output of "wlbs params" on Windows 2003.
-const registry = `AliveMsgPeriod AliveMsgTolerance ClusterIPAddress ClusterNetworkMask ClusterName ClusterNetworkAddress ClusterModeOnStart
-ConnectionCleanupDelay DedicatedIPAddress DedicatedNetworkMask DescriptorsPerAlloc MaxDescriptorsAlloc MaxDescriptorAllocs HostPriority
-IPToMACEnable LicenseKey MaskSourceMAC MulticastSupportEnable MulticastARPEnable NBTSupportEnable RemoteControlEnabled
-RemoteControlUDPPort NumActions NumPackets NumAliveMsgs TCPConnectionTimeout IPSecConnectionTimeout GreDescriptorTimeout FilterICMP
-IPChangeDelay ScaleSingleClient NetmonAliveMsgs RemoteControlCode RemoteMaintenanceEnabled IGMPSupport McastIPAddress BDATeaming
-TeamID Master ReverseHash IdentityHeartbeatEnabled IdentityHeartbeatPeriod PersistedStates MaxConnectionDescriptors
+const registry = `
+AliveMsgPeriod AliveMsgTolerance ClusterIPAddress ClusterNetworkMask ClusterName ClusterNetworkAddress
+ClusterModeOnStart ConnectionCleanupDelay DedicatedIPAddress DedicatedNetworkMask DescriptorsPerAlloc
+MaxDescriptorsAlloc MaxDescriptorAllocs HostPriority IPToMACEnable LicenseKey MaskSourceMAC MulticastSupportEnable
+MulticastARPEnable NBTSupportEnable RemoteControlEnabled RemoteControlUDPPort NumActions NumPackets NumAliveMsgs
+TCPConnectionTimeout IPSecConnectionTimeout GreDescriptorTimeout FilterICMP IPChangeDelay ScaleSingleClient
+NetmonAliveMsgs RemoteControlCode RemoteMaintenanceEnabled IGMPSupport McastIPAddress BDATeaming TeamID Master
+ReverseHash IdentityHeartbeatEnabled IdentityHeartbeatPeriod PersistedStates MaxConnectionDescriptors
 UnicastInterHostCommSupport EnableTCPNotification CurrentVersion EffectiveVersion`
 
 // Who knows WLBS finds every parameter and every command of it, with what became of it.

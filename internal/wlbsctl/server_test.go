@@ -78,7 +78,8 @@ func (f *fixture) create(resource string, object interface {
 		f.t.Fatal(err)
 	}
 	f.t.Cleanup(func() {
-		if err := f.client.wlbs.Delete().Resource(resource).Name(name).Do(context.WithoutCancel(f.t.Context())).Error(); err != nil {
+		ctx := context.WithoutCancel(f.t.Context())
+		if err := f.client.wlbs.Delete().Resource(resource).Name(name).Do(ctx).Error(); err != nil {
 			f.t.Error(err)
 		}
 	})

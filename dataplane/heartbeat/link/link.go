@@ -13,9 +13,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
+
 	"github.com/mdlayher/packet"
 	"golang.org/x/sys/unix"
-	"net"
 
 	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat"
 )

@@ -117,7 +117,8 @@ func troubled() *State {
 			h.Status.Buckets[0].Map = both.String() // what host 2 has too
 		}),
 		host("web", 4, func(h *v1alpha1.LoadBalancingHost) {
-			h.Spec.DesiredState, h.Status.State, h.Status.Members = v1alpha1.DesiredStateDrained, v1alpha1.HostStopped, []int32{4}
+			h.Spec.DesiredState = v1alpha1.DesiredStateDrained
+			h.Status.State, h.Status.Members = v1alpha1.HostStopped, []int32{4}
 		}),
 		host("web", 5, func(h *v1alpha1.LoadBalancingHost) {
 			h.Status.State = v1alpha1.HostUnknown
