@@ -72,7 +72,12 @@ func rule(name string, port int32, affinity v1alpha1.Affinity) specOption {
 // each connection is placed on its own. The test removes it when it ends.
 func newCluster(t *testing.T, name string, options ...specOption) *vipCluster {
 	t.Helper()
-	e := env(t)
+	return newClusterAtOnce(t, env(t), name, options...)
+}
+
+// newClusterAtOnce is newCluster that does not wait until all nodes are ready.
+func newClusterAtOnce(t *testing.T, e *environment, name string, options ...specOption) *vipCluster {
+	t.Helper()
 	c := &vipCluster{environment: e, name: name, vip: e.nextVIP(t)}
 	spec := v1alpha1.LoadBalancingClusterSpec{VirtualIPs: []string{c.vip.String()}}
 	rule("http", workloadPort, v1alpha1.AffinityNone)(&spec)

@@ -82,7 +82,7 @@ func (e *environment) stopManager(t *testing.T) {
 // startManager starts the manager, if it does not run.
 func (e *environment) startManager(t *testing.T) {
 	t.Helper()
-	e.scaleManager(t, 1)
+	e.scaleManager(t, 2)
 	e.awaitReady(t)
 }
 

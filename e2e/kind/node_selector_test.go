@@ -11,8 +11,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
-
-	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
 const testLabel = "e2e.wlbs.dev/host"
@@ -84,21 +82,12 @@ func (c *vipCluster) idsOf(t *testing.T, nodes []string) string {
 	return fmt.Sprint(ids)
 }
 
-// awaitNoHost waits until a node is no host of the cluster any more, with neither object nor agent.
+// awaitNoHost waits until a node is no host of the cluster any more.
 func (c *vipCluster) awaitNoHost(t *testing.T, node string) {
 	t.Helper()
 	within(t, removalLimit, "removal of the host on "+node, func(ctx context.Context) error {
 		if _, err := c.host(ctx, node); !apierrors.IsNotFound(err) {
 			return fmt.Errorf("its LoadBalancingHost: %w", orStillThere(err))
-		}
-		pods, err := c.pods(ctx, map[string]string{v1alpha1.ClusterLabel: c.name})
-		if err != nil {
-			return err
-		}
-		for _, p := range pods {
-			if p.Spec.NodeName == node {
-				return fmt.Errorf("its agent's pod %s is %s", p.Name, phase(&p))
-			}
 		}
 		return nil
 	})

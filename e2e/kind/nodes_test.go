@@ -17,8 +17,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
 // awaitReady waits until all nodes are ready and the manager runs.
@@ -76,9 +74,9 @@ func (e *environment) managerPods(ctx context.Context) ([]corev1.Pod, error) {
 	return e.pods(ctx, manager.Spec.Selector.MatchLabels)
 }
 
-// agentPod returns the agent's pod of a cluster on a node.
-func (c *vipCluster) agentPod(ctx context.Context, node string) (*corev1.Pod, error) {
-	pods, err := c.pods(ctx, map[string]string{v1alpha1.ClusterLabel: c.name})
+// agentPod returns the pod of the agent on a node.
+func (e *environment) agentPod(ctx context.Context, node string) (*corev1.Pod, error) {
+	pods, err := e.pods(ctx, map[string]string{"app.kubernetes.io/name": "wlbs-agent"})
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +85,7 @@ func (c *vipCluster) agentPod(ctx context.Context, node string) (*corev1.Pod, er
 			return &pods[i], nil
 		}
 	}
-	return nil, fmt.Errorf("there is no agent of cluster %s on node %s", c.name, node)
+	return nil, fmt.Errorf("there is no agent on node %s", node)
 }
 
 func (e *environment) pods(ctx context.Context, labels map[string]string) ([]corev1.Pod, error) {
@@ -116,12 +114,20 @@ func (e *environment) macs(t *testing.T) map[string]net.HardwareAddr {
 	t.Helper()
 	found := map[string]net.HardwareAddr{}
 	for _, node := range e.workers {
-		text, err := cluster.InNode(t.Context(), node, "cat", "/sys/class/net/eth0/address")
+		mac, err := e.macOf(t.Context(), node)
 		must(t, err)
-		found[node], err = net.ParseMAC(strings.TrimSpace(text))
-		must(t, err)
+		found[node] = mac
 	}
 	return found
+}
+
+// macOf returns a node's own Ethernet address.
+func (e *environment) macOf(ctx context.Context, node string) (net.HardwareAddr, error) {
+	text, err := cluster.InNode(ctx, node, "cat", "/sys/class/net/eth0/address")
+	if err != nil {
+		return nil, err
+	}
+	return net.ParseMAC(strings.TrimSpace(text))
 }
 
 // inNodeNet calls work in a node's network namespace.

@@ -41,9 +41,8 @@ func mustHaveSetUp(t *testing.T, c *vipCluster, node string, before, now []strin
 	for what, fact := range map[string]string{
 		"virtual IP": "address: lo inet " + c.vip.String() + "/32",
 		"MAC filter": "multicast: eth0 link 03:bf:",
-		"pins":       "file: /sys/fs/bpf/kube-wlbs/" + c.name + "/",
+		"pins":       "file: /sys/fs/bpf/kube-wlbs/clusters/" + c.name + "/",
 		"state file": "file: /var/lib/kube-wlbs/" + c.name,
-		"socket":     "file: /run/kube-wlbs/" + c.name,
 	} {
 		if !strings.Contains(own, fact) {
 			t.Errorf("node %s has no %s (%q); what the cluster added is\n%s", node, what, fact, own)
@@ -58,6 +57,9 @@ func mustHaveSetUp(t *testing.T, c *vipCluster, node string, before, now []strin
 		if !strings.Contains(all, fact) {
 			t.Errorf("node %s has no %s (%q); what it has is\n%s", node, what, fact, all)
 		}
+	}
+	if _, err := cluster.InNode(t.Context(), node, "test", "-S", "/run/kube-wlbs/agent.sock"); err != nil {
+		t.Errorf("node %s has no socket of an agent: %v", node, err)
 	}
 	if strings.Contains(own, "listener:") {
 		t.Errorf("node %s has new listening sockets; what the cluster added is\n%s", node, own)

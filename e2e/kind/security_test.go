@@ -29,19 +29,23 @@ func TestAgentWritesItsOwnHostOnly(t *testing.T) {
 	agent := c.asAgent(t, c.workers[0])
 	own, foreign := v1alpha1.HostObjectName(c.name, c.workers[0]), v1alpha1.HostObjectName(c.name, c.workers[1])
 
-	if err := patch(t.Context(), agent.Status(), own, `{"status":{"traffic":{"invalid":0}}}`); err != nil {
-		t.Errorf("an agent may not write its own host's status: %v", err)
+	for _, host := range []string{own, v1alpha1.HostObjectName(other.name, c.workers[0])} {
+		if err := patch(t.Context(), agent.Status(), host, `{"status":{"traffic":{"invalid":0}}}`); err != nil {
+			t.Errorf("an agent may not write the status of host %s on its own node: %v", host, err)
+		}
 	}
 	for _, tc := range []struct {
 		what string
 		err  error
 	}{
 		{"write another node's status", patch(t.Context(), agent.Status(), foreign, `{"status":{"state":"Stopped"}}`)},
-		{"write another cluster's host on its node", patch(t.Context(), agent.Status(), v1alpha1.HostObjectName(other.name, c.workers[0]), `{"status":{"state":"Stopped"}}`)},
+		{"write another cluster's host on another node", patch(t.Context(), agent.Status(), v1alpha1.HostObjectName(other.name, c.workers[1]), `{"status":{"state":"Stopped"}}`)},
 		{"change its host's ID", patch(t.Context(), agent, own, `{"spec":{"hostID":9}}`)},
 		{"remove its host's finalizer while it is in use", patch(t.Context(), agent, own, `{"metadata":{"finalizers":null}}`)},
 		{"delete its host", agent.Delete(t.Context(), hostNamed(own))},
-		{"read another cluster", agent.Get(t.Context(), client.ObjectKey{Name: other.name}, &v1alpha1.LoadBalancingCluster{})},
+		{"tell its host to serve another address", patch(t.Context(), agent, own, `{"spec":{"virtualIPs":["192.0.2.1"]}}`)},
+		{"write a cluster", agent.Patch(t.Context(), clusterNamed(c.name), client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"interface":"eth1"}}`)))},
+		{"write a cluster's status", agent.Status().Patch(t.Context(), clusterNamed(c.name), client.RawPatch("application/merge-patch+json", []byte(`{"status":{"virtualIPs":[]}}`)))},
 		{"list Secrets", agent.List(t.Context(), &corev1.SecretList{})},
 		{"list Nodes", agent.List(t.Context(), &corev1.NodeList{})},
 	} {
@@ -83,6 +87,12 @@ func patch(ctx context.Context, with any, host, body string) error {
 		return w.Patch(ctx, hostNamed(host), p)
 	}
 	return fmt.Errorf("%T cannot patch", with)
+}
+
+func clusterNamed(name string) *v1alpha1.LoadBalancingCluster {
+	object := &v1alpha1.LoadBalancingCluster{}
+	object.Name = name
+	return object
 }
 
 func hostNamed(name string) *v1alpha1.LoadBalancingHost {

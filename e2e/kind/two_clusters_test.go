@@ -4,10 +4,6 @@ package kind
 
 import (
 	"testing"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
 // TestTwoClustersSideBySide runs two clusters on the same nodes and the same interface, and removes one of them.
@@ -33,16 +29,5 @@ func TestTwoClustersSideBySide(t *testing.T) {
 	connections.mustHaveHeld(t)
 	if now := one.epoch(t); now != epoch {
 		t.Errorf("cluster %s converged anew when %s was removed: epoch %d, and was %d", one.name, two.name, now, epoch)
-	}
-}
-
-// TestOneVirtualIPForTwoClusters is a mistake that only the running system can see.
-func TestOneVirtualIPForTwoClusters(t *testing.T) {
-	t.Parallel()
-	one := newCluster(t, "first")
-	two := newCluster(t, "second", func(s *v1alpha1.LoadBalancingClusterSpec) { s.VirtualIPs = []string{one.vip.String()} })
-	for _, c := range []*vipCluster{one, two} {
-		c.awaitCondition(t, convergeLimit, v1alpha1.ConditionConfigConsistent, metav1.ConditionFalse, v1alpha1.ReasonVirtualIPConflict)
-		c.awaitCondition(t, reportLimit, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonConfigInconsistent)
 	}
 }
