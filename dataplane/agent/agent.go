@@ -64,9 +64,6 @@ type Config struct {
 	// Ending finds out what follows when the agent is told to end, and why; see host.Config. Nil means a restart if there is
 	// a RestartHold, else a removal.
 	Ending func(context.Context) (host.Ending, string)
-	// Refuse says why a config must not follow the one before; nil accepts all that can be used. What is refused changes nothing.
-	Refuse func(before, after plan.Config) error
-
 	// Log takes what an operator should know.
 	Log *slog.Logger
 }

@@ -74,7 +74,7 @@ func (r *runner) serve(ctx context.Context) (host.Ending, error) {
 		return host.EndingFailure, err
 	}
 	h, err := host.New(host.Config{
-		Plan: p, Updates: r.updates, Refuse: r.agent.Refuse,
+		Plan: p, Updates: r.updates,
 		Filter: a.filter, Link: a, Node: a, Store: r.store, Samples: a.samples, Now: filter.Now,
 		Report: r.report, Conditions: r.conditions,
 		Hold: r.agent.RestartHold, Ending: r.agent.ending, Log: r.log,
@@ -109,14 +109,7 @@ func (r *runner) fail(ctx context.Context, err error) {
 		HostID: r.wanted.Host.Spec.HostID, HostGeneration: r.wanted.Host.Generation, Err: err,
 	}), nil))
 	select {
-	case c := <-r.updates:
-		if r.agent.Refuse != nil {
-			if err := r.agent.Refuse(r.wanted, c); err != nil {
-				r.log.Error("Config refused, the last one stays in force", "error", err)
-				return
-			}
-		}
-		r.wanted = c
+	case r.wanted = <-r.updates:
 	case <-time.After(setupRetry):
 	case <-ctx.Done():
 	}

@@ -47,8 +47,6 @@ type Config struct {
 	// Plan is what the host is asked to be first; Updates brings what it is asked to be then.
 	Plan    *plan.Plan
 	Updates <-chan plan.Config
-	// Refuse says why a config must not follow the one before; nil accepts all that can be used.
-	Refuse func(before, after plan.Config) error
 
 	Filter Filter
 	Link   Link

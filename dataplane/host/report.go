@@ -3,6 +3,7 @@
 package host
 
 import (
+	"errors"
 	"net/netip"
 	"time"
 
@@ -72,7 +73,7 @@ func (h *Host) facts() *status.Facts {
 			ClusterMAC: h.offered.ClusterMAC.String(), VirtualIPs: h.vips,
 		},
 		Refused:     h.refused,
-		ConfigError: r.configError,
+		ConfigError: h.configError(),
 		SendError:   r.sendError,
 		Ended:       r.ended,
 	}
@@ -86,6 +87,14 @@ func (h *Host) facts() *status.Facts {
 		f.TableFull = r.table.message()
 	}
 	return f
+}
+
+// configError is why the newest config is not in force.
+func (h *Host) configError() error {
+	if h.reporter.configError == nil && h.offered.Config.Refused != "" {
+		return errors.New(h.offered.Config.Refused)
+	}
+	return h.reporter.configError
 }
 
 // rules are those in force, with what the host owns of each and what was counted for it.

@@ -18,7 +18,7 @@ func (h *Host) update(ctx context.Context) error {
 	if h.wanted.Removed() {
 		return nil
 	}
-	p, err := h.nextPlan()
+	p, err := plan.New(h.wanted)
 	h.reporter.configError = err
 	if err != nil {
 		h.Log.Error("Config refused, the last one stays in force", "error", err)
@@ -46,16 +46,6 @@ func (h *Host) update(ctx context.Context) error {
 		return err
 	}
 	return h.step(ctx, convergence.Offer{Policy: p.Policy()}, h.drain.adminState(p))
-}
-
-// nextPlan is the plan of the config that is wanted, if that may follow the last one.
-func (h *Host) nextPlan() (*plan.Plan, error) {
-	if h.Refuse != nil {
-		if err := h.Refuse(h.offered.Config, h.wanted); err != nil {
-			return nil, err
-		}
-	}
-	return plan.New(h.wanted)
 }
 
 // refuse finds out which virtual IPs are the node's own addresses. They are not served, here alone: peers may serve them. It is

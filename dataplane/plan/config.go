@@ -11,6 +11,8 @@ type Config struct {
 	Cluster *v1alpha1.LoadBalancingCluster `json:"cluster,omitempty"`
 	// Host is this node's part; nil when the node is no host of the cluster.
 	Host *v1alpha1.LoadBalancingHost `json:"host,omitempty"`
+	// Refused is why a newer config is not in force, from a source that can refuse one; "" if there is none.
+	Refused string `json:"-"`
 }
 
 // Removed reports whether the node is to leave the cluster and to be left as it was before.

@@ -165,7 +165,7 @@ func TestSuspendedRefusesCommands(t *testing.T) {
 			must(t, h.Kill())
 			must(t, h.Start())
 		}
-		must(t, poll(soon(t, patience), func() error { return h.refuses(t, string(state)+" is refused, for the host is suspended") }))
+		must(t, poll(soon(t, patience), func() error { return h.refuses(t, "host "+h.Name+" is suspended and refuses control commands") }))
 		h.becomes(t, v1alpha1.HostSuspended)
 	}
 	r.desired(t, h, v1alpha1.DesiredStateStopped)

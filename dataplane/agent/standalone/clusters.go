@@ -136,6 +136,9 @@ func (c *clusters) take(ctx context.Context, f found) error {
 		d.checked, d.before = true, before
 	}
 	if d.failure != nil {
+		if owner != nil && owner.file == "" {
+			owner.file = f.name
+		}
 		return d.failure
 	}
 	if owner == nil {

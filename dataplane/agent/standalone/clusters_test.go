@@ -152,7 +152,7 @@ func TestGenerationsCountChanges(t *testing.T) {
 	check("another timeout of the host", 3, 2)
 }
 
-// Whatever is wrong with a file, the last good one stays in force, and the log says it once.
+// Whatever is wrong with a file, the last good one stays in force, the log says it once, and the host is told.
 func TestFaultsChangeNothing(t *testing.T) {
 	good := yamlOf("web", vips("10.77.0.100"))
 	for name, test := range map[string]struct {
@@ -173,14 +173,14 @@ func TestFaultsChangeNothing(t *testing.T) {
 			test.change(f)
 			f.wait(20)
 			f.check("with the fault", "web/2 [10.77.0.100]")
-			if f.times != 1 {
-				t.Errorf("delivered %d times", f.times)
+			if c := f.got[0]; f.times != 2 || c.Cluster.Generation != 1 || c.Host.Generation != 1 || !strings.Contains(c.Refused, test.want[0]) {
+				t.Errorf("delivered %d times, generations %d and %d, refused %q", f.times, c.Cluster.Generation, c.Host.Generation, c.Refused)
 			}
 			f.says("the fault", append(test.want, "file=/etc/kube-wlbs/web.yaml")...)
 			f.write("web.yaml", yamlOf("web", vips("10.77.0.100"), "heartbeat: {tolerance: 9}"))
 			f.look()
-			if f.times != 2 || f.got[0].Cluster.Generation != 2 {
-				t.Errorf("mended: delivered %d times", f.times)
+			if f.times != 3 || f.got[0].Cluster.Generation != 2 || f.got[0].Refused != "" {
+				t.Errorf("mended: delivered %d times, refused %q", f.times, f.got[0].Refused)
 			}
 			f.says("that it is mended", "in order again")
 		})
@@ -213,11 +213,17 @@ func TestSuspendedHostTakesNoCommandButResume(t *testing.T) {
 	if f.got[0].Host.Spec.DesiredState != v1alpha1.DesiredStateSuspended {
 		t.Errorf("the host is %s", f.got[0].Host.Spec.DesiredState)
 	}
+	if got := f.got[0].Refused; !strings.Contains(got, "host node-a is suspended and refuses control commands") {
+		t.Errorf("the host is told that %q is refused", got)
+	}
 	for _, state := range []string{"Stopped", "Started"} {
 		f.write("web.yaml", in(state))
 		f.look()
 		if got := string(f.got[0].Host.Spec.DesiredState); got != state {
 			t.Errorf("the host is %s, want %s", got, state)
+		}
+		if got := f.got[0].Refused; got != "" {
+			t.Errorf("the host is told that %q is refused", got)
 		}
 	}
 }

@@ -121,8 +121,8 @@ func (r *run) update(ctx context.Context, l look, now time.Time, deliver func([]
 	if r.delivered == nil && len(r.clusters.inForce) == 0 && (l.err != nil || r.Dir == "" && len(faults) > 0) {
 		return r.unusable(faults)
 	}
-	r.report(faults)
-	if r.delivered != nil && !r.clusters.changed && len(r.conflicts) == 0 {
+	faultsChanged := r.report(faults)
+	if r.delivered != nil && !r.clusters.changed && !faultsChanged && len(r.conflicts) == 0 {
 		return nil
 	}
 	configs := r.configs(now)
@@ -142,20 +142,22 @@ func (r *run) unusable(faults map[string]error) error {
 	return fmt.Errorf("cluster file %s: %w", r.File, err)
 }
 
-// report logs what is wrong with the files, once.
-func (r *run) report(faults map[string]error) {
+// report logs what is wrong with the files, once, and reports whether that changed.
+func (r *run) report(faults map[string]error) (changed bool) {
 	for file, err := range faults {
 		if text := err.Error(); r.faults[file] != text {
-			r.faults[file] = text
+			r.faults[file], changed = text, true
 			r.Log.Error("Config refused, what was in force stays", "file", r.path(file), "error", text)
 		}
 	}
 	for file := range r.faults {
 		if faults[file] == nil {
 			delete(r.faults, file)
+			changed = true
 			r.Log.Info("Config in order again, or gone", "file", r.path(file))
 		}
 	}
+	return changed
 }
 
 func (r *run) path(file string) string {
@@ -187,7 +189,7 @@ func (r *run) configs(now time.Time) []plan.Config {
 		r.hosts[name] = host
 		wanted := k.config.DeepCopy()
 		wanted.Status = v1alpha1.LoadBalancingClusterStatus{VirtualIPs: held[name], Conditions: r.conditions(k, conflicts[name], now)}
-		configs = append(configs, plan.Config{Cluster: wanted, Host: host})
+		configs = append(configs, plan.Config{Cluster: wanted, Host: host, Refused: r.faults[k.file]})
 	}
 	return configs
 }

@@ -66,9 +66,11 @@ func TestSourceFollowsAFile(t *testing.T) {
 		t.Errorf("first delivery: %+v", c)
 	}
 	writeFile(t, path, "not: [a cluster")
-	time.Sleep(2 * (settleTime + pollInterval))
+	if c := receive(t, delivered, "broken"); *c[0].Host.Spec.Rules[0].LoadWeight != 30 || c[0].Cluster.Generation != 1 || c[0].Refused == "" {
+		t.Errorf("what was in force stays, and the host is told why: %+v", c)
+	}
 	writeFile(t, path, weight("60"))
-	if c := receive(t, delivered, "mended"); *c[0].Host.Spec.Rules[0].LoadWeight != 60 {
+	if c := receive(t, delivered, "mended"); *c[0].Host.Spec.Rules[0].LoadWeight != 60 || c[0].Refused != "" {
 		t.Errorf("a broken file must be passed over, then the next good one delivered: %+v", c[0].Host.Spec)
 	}
 }
