@@ -273,16 +273,19 @@ func TestVIPStaysWhileOthersComeAndGo(t *testing.T) {
 		}
 	}()
 	frame := packetSpec{src: client4, dst: vip4, sport: 40000, dport: 80, protocol: udpProtocol}.bytes()
-	sent := uint64(0)
+	sent, again := uint64(0), uint64(0)
 	for start := time.Now(); time.Since(start) < 2*time.Second; sent += 100_000 {
-		if _, _, err := web.objects.WlbsXdp.Benchmark(frame, 100_000, nil); err != nil {
+		// A run that a signal ends begins anew: some of its packets are counted, too.
+		interrupted := func() { again += 100_000 }
+		if _, _, err := web.objects.WlbsXdp.Benchmark(frame, 100_000, interrupted); err != nil {
 			t.Fatal(err)
 		}
 	}
 	close(stop)
 	commits := <-done
-	if c := web.counters(); c.Admitted != 0 || c.Rejected != sent {
-		t.Errorf("%d packets: %d admitted, %d rejected, in %d commits", sent, c.Admitted, c.Rejected, commits)
+	if c := web.counters(); c.Admitted != 0 || c.Rejected < sent || c.Rejected > sent+again {
+		t.Errorf("%d packets, up to %d of them again: %d admitted, %d rejected, in %d commits",
+			sent, again, c.Admitted, c.Rejected, commits)
 	}
 	if c := mail.counters(); c.Admitted+c.Rejected != 0 {
 		t.Errorf("%d packets were taken for another cluster's", c.Admitted+c.Rejected)
