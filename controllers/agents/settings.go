@@ -26,11 +26,11 @@ type Settings struct {
 	Verbose bool
 }
 
-// DefaultResources fit an agent of a few clusters. The tables of tracked connections are the agent's memory since Linux 5.11, of
-// about 128 bytes a connection and in full when a cluster comes: 32 MiB for each cluster with the default
-// spec.dataplane.maxConnections. So the request holds the agent itself and two such tables, and there is no limit: which
-// clusters a node is host of is not known when its pod starts, and a limit met would kill the agent of all of them. Without a limit
-// of CPU heartbeats are never throttled, which peers would take for a loss of the host.
+// DefaultResources fit an agent of a few clusters. BPF maps are the agent's memory since Linux 5.11: about 15 MB when a cluster comes,
+// and about 128 bytes for each connection that is tracked then, 32 MiB at most with the default spec.dataplane.maxConnections.
+// So the request holds the agent itself and the maps of a few clusters, and there is no limit: which clusters a node is host of is
+// not known when its pod starts, and a limit met would kill the agent of all of them. Without a limit of CPU heartbeats are never
+// throttled, which peers would take for a loss of the host.
 func DefaultResources() corev1.ResourceRequirements {
 	return corev1.ResourceRequirements{Requests: corev1.ResourceList{
 		corev1.ResourceCPU:    resource.MustParse("20m"),
