@@ -60,7 +60,7 @@ func TestClusterAndVIPLimits(t *testing.T) {
 	if err == nil || err.Error() != want {
 		t.Errorf("one cluster too many: %v, want %s", err, want)
 	}
-	if names, err := Clusters(i.config.Root); err != nil || slices.Contains(names, "late") {
+	if names, err := pinnedClusters(i.config.Root); err != nil || slices.Contains(names, "late") {
 		t.Errorf("the refused cluster left pins: %v, %v", names, err)
 	}
 	pinnedElsewhere(t, i)
@@ -535,7 +535,7 @@ func TestCleanupClusterFreesAllItHas(t *testing.T) {
 	if err := errors.Join(mail.Close(), web.Close(), CleanupCluster(n.config.Root, "web")); err != nil {
 		t.Fatal(err)
 	}
-	names, err := Clusters(n.config.Root)
+	names, err := pinnedClusters(n.config.Root)
 	if err != nil {
 		t.Fatal(err)
 	}

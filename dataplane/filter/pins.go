@@ -103,10 +103,8 @@ func pinMaps(opened map[string]*ebpf.Map, path string, pin func(string) string) 
 	return nil
 }
 
-// Clusters returns the names of all clusters that are pinned under root, in order, also those
-// whose interface is gone.
-func Clusters(root string) ([]string, error) { return pinnedClusters(root) }
-
+// pinnedClusters returns the names of all clusters under root, in order, also of those whose
+// interface is gone.
 func pinnedClusters(root string) ([]string, error) {
 	entries, err := readDir(filepath.Join(root, clustersDir))
 	var names []string
