@@ -121,7 +121,7 @@ func (r *run) update(ctx context.Context, l look, now time.Time, deliver func([]
 	if r.delivered == nil && len(r.clusters.inForce) == 0 && (l.err != nil || r.Dir == "" && len(faults) > 0) {
 		return r.unusable(faults)
 	}
-	faultsChanged := r.report(faults)
+	faultsChanged := r.report(faults, l)
 	if r.delivered != nil && !r.clusters.changed && !faultsChanged && len(r.conflicts) == 0 {
 		return nil
 	}
@@ -142,8 +142,8 @@ func (r *run) unusable(faults map[string]error) error {
 	return fmt.Errorf("cluster file %s: %w", r.File, err)
 }
 
-// report logs what is wrong with the files, once, and reports whether that changed.
-func (r *run) report(faults map[string]error) (changed bool) {
+// report logs what is wrong with the files, once, and reports whether that changed. A file that is being written may still be wrong.
+func (r *run) report(faults map[string]error, l look) (changed bool) {
 	for file, err := range faults {
 		if text := err.Error(); r.faults[file] != text {
 			r.faults[file], changed = text, true
@@ -151,7 +151,8 @@ func (r *run) report(faults map[string]error) (changed bool) {
 		}
 	}
 	for file := range r.faults {
-		if faults[file] == nil {
+		settles := slices.ContainsFunc(l.files, func(f found) bool { return f.name == file && f.settling })
+		if faults[file] == nil && !settles {
 			delete(r.faults, file)
 			changed = true
 			r.Log.Info("Config in order again, or gone", "file", r.path(file))
