@@ -72,7 +72,7 @@ test-kernels: $(BIN)/vm ## Tests on other kernels, in emulated machines: make te
 .PHONY: test-kernels-ci
 test-kernels-ci: $(BIN)/vm ## Of these, what shows most in little time: the filter and one card, on 6.1 and 6.12
 	hack/install-packages rig vm
-	$(BIN)/vm test --kernel 6.1,6.12 --package filter --agents=false --cards virtio-net --run plain/1500/Multicast
+	$(BIN)/vm test --kernel 6.1,6.12 --package filter --agents=false --cards virtio-net --run 'virtio-net/plain/1500/^Multicast$$'
 
 .PHONY: test-drivers
 test-drivers: $(BIN)/vm ## Agents on emulated network cards: make test-drivers CARDS=e1000e KERNELS=6.1
