@@ -6,5 +6,6 @@
 //   - agents runs the agents: one DaemonSet per cluster and what it may do;
 //   - status puts together what the hosts report, as status, Events and metrics.
 //
-// What several of them need is in shared. None of them is on the data path: without the manager the nodes keep converging and serving.
+// What several of them need is in shared. None of them is on the data path: without the manager the nodes keep
+// converging and serving.
 package controllers

@@ -47,8 +47,8 @@ func AddToScheme(s *runtime.Scheme) error {
 	return nil
 }
 
-// CacheOptions keep out of the manager's memory what is none of its business: all DaemonSets but its own, which is all that it may
-// read, and those parts of a Node that nobody here reads.
+// CacheOptions keep out of the manager's memory what is none of its business: all DaemonSets but its own, which is all
+// that it may read, and those parts of a Node that nobody here reads.
 func CacheOptions(namespace string) cache.Options {
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
@@ -75,13 +75,15 @@ func Setup(mgr manager.Manager, o Options) error {
 	recorder := shared.NewRecorder(mgr.GetEventRecorder("wlbs-manager"), mgr.GetScheme())
 	for name, setup := range map[string]func() error{
 		"hosts": func() error {
-			return hosts.Setup(mgr, &hosts.Reconciler{Client: mgr.GetClient(), Recorder: recorder, AgentNodes: o.Agents.Selector(), NodeLostAfter: o.NodeLostAfter})
+			return hosts.Setup(mgr, &hosts.Reconciler{Client: mgr.GetClient(), Recorder: recorder,
+				AgentNodes: o.Agents.Selector(), NodeLostAfter: o.NodeLostAfter})
 		},
 		"virtualips": func() error {
 			return virtualips.Setup(mgr, &virtualips.Reconciler{Client: mgr.GetClient(), API: mgr.GetAPIReader()})
 		},
 		"agents": func() error {
-			return agents.Setup(mgr, &agents.Reconciler{Client: mgr.GetClient(), API: mgr.GetAPIReader(), Namespace: o.Namespace, Settings: o.Agents})
+			return agents.Setup(mgr,
+				&agents.Reconciler{Client: mgr.GetClient(), API: mgr.GetAPIReader(), Namespace: o.Namespace, Settings: o.Agents})
 		},
 		"status": func() error {
 			return status.Setup(mgr, &status.Reconciler{Client: mgr.GetClient(), Recorder: recorder})

@@ -30,11 +30,15 @@ func askCommands() []*cobra.Command {
 
 type printer func(io.Writer, *v1alpha1.LoadBalancingCluster, *v1alpha1.LoadBalancingHost, []words.Peer) error
 
-func writeParams(w io.Writer, cluster *v1alpha1.LoadBalancingCluster, host *v1alpha1.LoadBalancingHost, _ []words.Peer) error {
+func writeParams(
+	w io.Writer, cluster *v1alpha1.LoadBalancingCluster, host *v1alpha1.LoadBalancingHost, _ []words.Peer,
+) error {
 	return words.WriteParams(w, cluster, host)
 }
 
-func writeDisplay(w io.Writer, cluster *v1alpha1.LoadBalancingCluster, host *v1alpha1.LoadBalancingHost, peers []words.Peer) error {
+func writeDisplay(
+	w io.Writer, cluster *v1alpha1.LoadBalancingCluster, host *v1alpha1.LoadBalancingHost, peers []words.Peer,
+) error {
 	if err := words.WriteParams(w, cluster, host); err != nil {
 		return err
 	}

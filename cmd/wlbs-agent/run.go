@@ -15,8 +15,8 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/agent/standalone"
 )
 
-// kubernetesHold is how long peers wait for an agent whose pod Kubernetes replaces, and its filters go on. Where the image is
-// on the node that takes two to three seconds, on a busy node of two cores up to ten.
+// kubernetesHold is how long peers wait for an agent whose pod Kubernetes replaces, and its filters go on. Where the
+// image is on the node that takes two to three seconds, on a busy node of two cores up to ten.
 const kubernetesHold = 10 * time.Second
 
 // runFlags are those of "run".

@@ -22,7 +22,8 @@ import (
 func inKubernetes(config *agent.Config) error {
 	restConfig, err := rest.InClusterConfig()
 	if err != nil {
-		return fmt.Errorf("this is no pod of Kubernetes, say where the configs are by --config-dir or --cluster-file: %w", err)
+		return fmt.Errorf("this is no pod of Kubernetes, say where the configs are by --config-dir or --cluster-file: %w",
+			err)
 	}
 	client, err := kube.NewClient(restConfig)
 	if err != nil {
@@ -54,12 +55,13 @@ func byFiles(config *agent.Config, dir, file string) {
 	}
 }
 
-// systemdEnding tells a shutdown of the machine from a restart of the agent. Where systemd does not say that it stops, or
-// is not there, another agent follows: that is what --restart-hold promises.
+// systemdEnding tells a shutdown of the machine from a restart of the agent. Where systemd does not say that it stops,
+// or is not there, another agent follows: that is what --restart-hold promises.
 func systemdEnding(ctx context.Context) (host.Ending, string) {
 	out, err := exec.CommandContext(ctx, "systemctl", "is-system-running").Output()
 	if state := strings.TrimSpace(string(out)); state == "stopping" { // its exit code is not 0 then
 		return host.EndingShutdown, "the machine shuts down: systemd is stopping"
 	}
-	return host.EndingRestart, fmt.Sprintf("the agent was told to end, and systemd does not say that it stops (%q, %v)", strings.TrimSpace(string(out)), err)
+	return host.EndingRestart, fmt.Sprintf("the agent was told to end, and systemd does not say that it stops (%q, %v)",
+		strings.TrimSpace(string(out)), err)
 }

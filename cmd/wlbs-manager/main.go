@@ -33,10 +33,10 @@ import (
 // leaderElectionID is the Lease in the operator's namespace that the manager at work holds.
 const leaderElectionID = "kube-wlbs-manager"
 
-// When the node of the manager at work hangs, another one takes over after leaseDuration, and up to two retryPeriods. Each manager counts
-// from when it saw the lease change, by its own clock, so that clocks need not agree. The manager at work gives up
-// when it could not renew its lease for renewDeadline, a second before anybody else may take it. All of that costs the API server
-// one request a second for each manager.
+// When the node of the manager at work hangs, another one takes over after leaseDuration, and up to two retryPeriods.
+// Each manager counts from when it saw the lease change, by its own clock, so that clocks need not agree. The manager
+// at work gives up when it could not renew its lease for renewDeadline, a second before anybody else may take it. All
+// of that costs the API server one request a second for each manager.
 const (
 	leaseDuration = 5 * time.Second
 	renewDeadline = 4 * time.Second
@@ -90,7 +90,8 @@ func run(ctx context.Context, args []string) error {
 func parse(args []string) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("wlbs-manager", flag.ContinueOnError)
-	flags.StringVar(&o.Namespace, "namespace", os.Getenv("POD_NAMESPACE"), "namespace in which the agents run (default $POD_NAMESPACE)")
+	flags.StringVar(&o.Namespace, "namespace", os.Getenv("POD_NAMESPACE"),
+		"namespace in which the agents run (default $POD_NAMESPACE)")
 	agentFlags(flags, &o.Agents)
 	flags.DurationVar(&o.NodeLostAfter, "node-lost-after", hosts.DefaultNodeLostAfter,
 		"how long a node must have been not ready before its host is removed without its agent having torn down")

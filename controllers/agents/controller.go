@@ -58,8 +58,8 @@ func needed(ctx context.Context, reader client.Reader) (bool, error) {
 	return len(clusters.Items)+len(hosts.Items) > 0, nil
 }
 
-// apply writes the DaemonSet if it is not there, or if what this manager wants is not what was wanted last. What people did to it in
-// between stays, so that "kubectl rollout undo" does.
+// apply writes the DaemonSet if it is not there, or if what this manager wants is not what was wanted last. What people
+// did to it in between stays, so that "kubectl rollout undo" does.
 func (r *Reconciler) apply(ctx context.Context) error {
 	wanted := daemonSet(r.Namespace, &r.Settings)
 	revision, err := revisionOf(wanted)

@@ -27,8 +27,8 @@ const (
 	statePath = "/var/lib/kube-wlbs"
 	runPath   = "/run/kube-wlbs"
 
-	// endSeconds is what an agent may take to end: it announces a hold and saves the state of its hosts, or its hosts leave
-	// their clusters.
+	// endSeconds is what an agent may take to end: it announces a hold and saves the state of its hosts, or its hosts
+	// leave their clusters.
 	endSeconds = 30
 )
 
@@ -45,9 +45,9 @@ func revisionOf(daemonSet *appsv1ac.DaemonSetApplyConfiguration) (string, error)
 	return hex.EncodeToString(sum[:8]), nil
 }
 
-// agentCapabilities are all that an agent has: NET_ADMIN for addresses, MAC filters and the attachment of programs, NET_RAW
-// for heartbeats and announcements over AF_PACKET, BPF and PERFMON to load programs that read packets through BTF, SYS_NICE
-// so that heartbeats are in time on a busy node (Microsoft KB829701).
+// agentCapabilities are all that an agent has: NET_ADMIN for addresses, MAC filters and the attachment of programs,
+// NET_RAW for heartbeats and announcements over AF_PACKET, BPF and PERFMON to load programs that read packets through
+// BTF, SYS_NICE so that heartbeats are in time on a busy node (Microsoft KB829701).
 func agentCapabilities() []corev1.Capability {
 	return []corev1.Capability{"NET_ADMIN", "NET_RAW", "BPF", "PERFMON", "SYS_NICE"}
 }
@@ -58,8 +58,8 @@ func agentLabels() map[string]string {
 	return map[string]string{shared.NameLabel: "wlbs-agent", shared.ManagedByLabel: shared.ManagedBy}
 }
 
-// daemonSet runs one agent on each node. An update goes from node to node: while an agent is replaced its peers wait for it, so only one
-// may be away at a time.
+// daemonSet runs one agent on each node. An update goes from node to node: while an agent is replaced its peers wait
+// for it, so only one may be away at a time.
 func daemonSet(namespace string, s *Settings) *appsv1ac.DaemonSetApplyConfiguration {
 	return appsv1ac.DaemonSet(Name, namespace).
 		WithLabels(agentLabels()).
@@ -152,7 +152,8 @@ func tolerations(list []corev1.Toleration) []*corev1ac.TolerationApplyConfigurat
 	for i := range list {
 		t := list[i]
 		configs = append(configs, &corev1ac.TolerationApplyConfiguration{
-			Key: nonZero(t.Key), Operator: nonZero(t.Operator), Value: nonZero(t.Value), Effect: nonZero(t.Effect), TolerationSeconds: t.TolerationSeconds,
+			Key: nonZero(t.Key), Operator: nonZero(t.Operator), Value: nonZero(t.Value), Effect: nonZero(t.Effect),
+			TolerationSeconds: t.TolerationSeconds,
 		})
 	}
 	return configs

@@ -20,8 +20,8 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/controllers/shared"
 )
 
-// Setup adds the reconciler to a manager. A DaemonSet that is there at the start is an event, too: the last cluster may have gone while
-// no manager ran.
+// Setup adds the reconciler to a manager. A DaemonSet that is there at the start is an event, too: the last cluster may
+// have gone while no manager ran.
 func Setup(mgr manager.Manager, r *Reconciler) error {
 	request := reconcile.Request{NamespacedName: types.NamespacedName{Namespace: r.Namespace, Name: Name}}
 	daemonSet := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {

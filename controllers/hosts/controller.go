@@ -117,8 +117,12 @@ type hostPlan struct {
 	again time.Duration
 }
 
-func (r *Reconciler) planHosts(cluster *v1alpha1.LoadBalancingCluster, selector nodeSelector, hosts []v1alpha1.LoadBalancingHost, nodes map[string]*corev1.Node) hostPlan {
-	plan := hostPlan{current: map[string]*v1alpha1.LoadBalancingHost{}, maintenance: map[string]*v1alpha1.HostMaintenance{}}
+func (r *Reconciler) planHosts(
+	cluster *v1alpha1.LoadBalancingCluster, selector nodeSelector, hosts []v1alpha1.LoadBalancingHost,
+	nodes map[string]*corev1.Node,
+) hostPlan {
+	plan := hostPlan{current: map[string]*v1alpha1.LoadBalancingHost{},
+		maintenance: map[string]*v1alpha1.HostMaintenance{}}
 	currentIDs, leavingIDs := map[string]int32{}, map[string]int32{}
 	for i := range hosts {
 		h := &hosts[i]
@@ -181,7 +185,8 @@ func (p *hostPlan) condition() (status metav1.ConditionStatus, reason, message s
 			"the host IDs of spec.hosts for %s are in use by hosts that are still being drained or removed: wait for their agents, or give other IDs", strings.Join(p.Waiting, ", "))
 	case len(p.IDs) == 0 && len(p.departing) == 0 && len(p.withoutAgent) > 0:
 		return metav1.ConditionTrue, v1alpha1.ReasonNoHosts, fmt.Sprintf(
-			"no agent runs on any selected node (%s): hosts run Linux, and the agents' node selector must match", strings.Join(p.withoutAgent, ", "))
+			"no agent runs on any selected node (%s): hosts run Linux, and the agents' node selector must match",
+			strings.Join(p.withoutAgent, ", "))
 	case len(p.IDs) == 0 && len(p.departing) == 0:
 		return metav1.ConditionTrue, v1alpha1.ReasonNoHosts, "no node is selected: see spec.nodeSelector and spec.tolerations"
 	}
@@ -190,7 +195,8 @@ func (p *hostPlan) condition() (status metav1.ConditionStatus, reason, message s
 		message += ", drained before they are hosts no longer: " + strings.Join(p.departing, ", ")
 	}
 	if len(p.withoutAgent) > 0 {
-		message += ", no hosts, for no agent runs there (operating system, or node selector of the agents): " + strings.Join(p.withoutAgent, ", ")
+		message += ", no hosts, for no agent runs there (operating system, or node selector of the agents): " +
+			strings.Join(p.withoutAgent, ", ")
 	}
 	return metav1.ConditionTrue, v1alpha1.ReasonAllAssigned, message
 }
@@ -248,7 +254,8 @@ func upToDate(current, desired *v1alpha1.LoadBalancingHost) bool {
 func (r *Reconciler) applyHost(ctx context.Context, host *v1alpha1.LoadBalancingHost) error {
 	spec := host.Spec
 	spec.VirtualIPs = nil
-	config, err := shared.ApplyConfiguration(shared.HostKind, host.Name, map[string]any{"metadata": &host.ObjectMeta, "spec": &spec})
+	config, err := shared.ApplyConfiguration(shared.HostKind, host.Name,
+		map[string]any{"metadata": &host.ObjectMeta, "spec": &spec})
 	if err != nil {
 		return err
 	}
@@ -275,17 +282,21 @@ func (r *Reconciler) ensureFinalizer(ctx context.Context, cluster *v1alpha1.Load
 	if !controllerutil.AddFinalizer(cluster, v1alpha1.ClusterFinalizer) {
 		return nil
 	}
-	if err := r.Client.Patch(ctx, cluster, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}), fieldOwner); err != nil {
+	if err := r.Client.Patch(ctx, cluster, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}),
+		fieldOwner); err != nil {
 		return fmt.Errorf("add finalizer to LoadBalancingCluster %s: %w", cluster.Name, err)
 	}
 	return nil
 }
 
 // report sets the condition HostsAssigned and tells once when it becomes False or changes its reason or message.
-func (r *Reconciler) report(ctx context.Context, cluster *v1alpha1.LoadBalancingCluster, status metav1.ConditionStatus, reason, message string) error {
+func (r *Reconciler) report(
+	ctx context.Context, cluster *v1alpha1.LoadBalancingCluster, status metav1.ConditionStatus, reason, message string,
+) error {
 	previous := shared.ConditionOf(cluster.Status.Conditions, v1alpha1.ConditionHostsAssigned)
 	condition := shared.NextCondition(previous, metav1.Condition{
-		Type: v1alpha1.ConditionHostsAssigned, Status: status, Reason: reason, Message: message, ObservedGeneration: cluster.Generation,
+		Type: v1alpha1.ConditionHostsAssigned, Status: status, Reason: reason, Message: message,
+		ObservedGeneration: cluster.Generation,
 	}, r.now())
 	if previous != nil && *previous == condition {
 		return nil
@@ -293,10 +304,12 @@ func (r *Reconciler) report(ctx context.Context, cluster *v1alpha1.LoadBalancing
 	patch := struct {
 		Conditions []metav1.Condition `json:"conditions"`
 	}{[]metav1.Condition{condition}}
-	if err := shared.ApplyStatus(ctx, r.Client, shared.ClusterKind, cluster.Name, cluster.ResourceVersion, &patch, fieldOwner); err != nil {
+	if err := shared.ApplyStatus(ctx, r.Client, shared.ClusterKind, cluster.Name, cluster.ResourceVersion, &patch,
+		fieldOwner); err != nil {
 		return err
 	}
-	changed := previous == nil || previous.Status != status || previous.Reason != reason || previous.Message != condition.Message
+	changed := previous == nil || previous.Status != status || previous.Reason != reason ||
+		previous.Message != condition.Message
 	if status == metav1.ConditionFalse && changed {
 		r.Recorder.Eventf(cluster, nil, corev1.EventTypeWarning, reason, "AssignHosts", "%s", condition.Message)
 	}

@@ -14,8 +14,8 @@ import (
 // notice is an Event to be.
 type notice struct{ reason, note string }
 
-// ruleNotices tells which port rules a host is told to enable, disable or drain (events 23, 24, 39 and 41 to 43 of WLBS): one
-// for all rules where they all change to the same state.
+// ruleNotices tells which port rules a host is told to enable, disable or drain (events 23, 24, 39 and 41 to 43 of
+// WLBS): one for all rules where they all change to the same state.
 func ruleNotices(cluster *v1alpha1.LoadBalancingCluster, before, after *v1alpha1.LoadBalancingHostSpec) []notice {
 	changed := map[v1alpha1.RuleState][]string{}
 	rules := cluster.Spec.EffectivePortRules()
@@ -43,7 +43,8 @@ func ruleNotices(cluster *v1alpha1.LoadBalancingCluster, before, after *v1alpha1
 			if name == "all port rules" {
 				what = name
 			}
-			out = append(out, notice{state.reason, fmt.Sprintf("host %d (%s) %s for %s", after.HostID, after.NodeName, state.words, what)})
+			out = append(out, notice{state.reason,
+				fmt.Sprintf("host %d (%s) %s for %s", after.HostID, after.NodeName, state.words, what)})
 		}
 	}
 	return out

@@ -24,7 +24,9 @@ const (
 )
 
 // hostSpec is what a node's host shall be: what spec.hosts says, or Drained for the sake of its node.
-func hostSpec(cluster *v1alpha1.LoadBalancingCluster, node string, id int32, maintenance *v1alpha1.HostMaintenance) v1alpha1.LoadBalancingHostSpec {
+func hostSpec(
+	cluster *v1alpha1.LoadBalancingCluster, node string, id int32, maintenance *v1alpha1.HostMaintenance,
+) v1alpha1.LoadBalancingHostSpec {
 	spec := hostspec.Of(cluster, node, id, nil)
 	if maintenance != nil {
 		spec.DesiredState, spec.Maintenance = v1alpha1.DesiredStateDrained, maintenance
@@ -41,8 +43,8 @@ func departs(reason v1alpha1.MaintenanceReason) bool {
 	return reason != v1alpha1.MaintenanceNodeExcluded
 }
 
-// nodeMaintenance is why the host on a selected node shall take no new connections, "" if it may. That a node is cordoned
-// is no reason: it says where pods may be started, not who serves.
+// nodeMaintenance is why the host on a selected node shall take no new connections, "" if it may. That a node is
+// cordoned is no reason: it says where pods may be started, not who serves.
 func nodeMaintenance(node *corev1.Node) v1alpha1.MaintenanceReason {
 	if _, excluded := node.Labels[corev1.LabelNodeExcludeBalancers]; excluded {
 		return v1alpha1.MaintenanceNodeExcluded
@@ -56,7 +58,9 @@ func nodeMaintenance(node *corev1.Node) v1alpha1.MaintenanceReason {
 }
 
 // maintain drains the host on a selected node if the node asks for it. h is nil where there is no host yet.
-func (p *hostPlan) maintain(cluster *v1alpha1.LoadBalancingCluster, h *v1alpha1.LoadBalancingHost, node *corev1.Node, now time.Time) {
+func (p *hostPlan) maintain(
+	cluster *v1alpha1.LoadBalancingCluster, h *v1alpha1.LoadBalancingHost, node *corev1.Node, now time.Time,
+) {
 	config := cluster.Spec.HostConfigOf(node.Name)
 	reason := nodeMaintenance(node)
 	if reason == "" || config.EffectiveDesiredState() != v1alpha1.DesiredStateStarted {
@@ -74,9 +78,11 @@ func since(h *v1alpha1.LoadBalancingHost, reason v1alpha1.MaintenanceReason, now
 	return &v1alpha1.HostMaintenance{Reason: reason, Since: &begin}
 }
 
-// depart drains a host whose node is to be none any longer, and removes it when that is over, or nobody is there to drain.
-// node is nil where it is gone.
-func (r *Reconciler) depart(cluster *v1alpha1.LoadBalancingCluster, plan *hostPlan, h *v1alpha1.LoadBalancingHost, node *corev1.Node) {
+// depart drains a host whose node is to be none any longer, and removes it when that is over, or nobody is there to
+// drain. node is nil where it is gone.
+func (r *Reconciler) depart(
+	cluster *v1alpha1.LoadBalancingCluster, plan *hostPlan, h *v1alpha1.LoadBalancingHost, node *corev1.Node,
+) {
 	reason := v1alpha1.MaintenanceNodeNotSelected
 	if node == nil || !node.DeletionTimestamp.IsZero() {
 		reason = v1alpha1.MaintenanceNodeDeleted
@@ -93,9 +99,12 @@ func (r *Reconciler) depart(cluster *v1alpha1.LoadBalancingCluster, plan *hostPl
 	plan.again = shared.Sooner(plan.again, left+10*time.Millisecond)
 }
 
-// drainLeft is for how long a departing host may go on draining, 0 or less where there is nothing to wait for: its agent is
-// silent, its peers dropped it, it is stopped, or the time is over.
-func (r *Reconciler) drainLeft(cluster *v1alpha1.LoadBalancingCluster, h *v1alpha1.LoadBalancingHost, maintenance *v1alpha1.HostMaintenance, now time.Time) time.Duration {
+// drainLeft is for how long a departing host may go on draining, 0 or less where there is nothing to wait for: its
+// agent is silent, its peers dropped it, it is stopped, or the time is over.
+func (r *Reconciler) drainLeft(
+	cluster *v1alpha1.LoadBalancingCluster, h *v1alpha1.LoadBalancingHost, maintenance *v1alpha1.HostMaintenance,
+	now time.Time,
+) time.Duration {
 	config := cluster.Spec.HostConfigOf(h.Spec.NodeName)
 	switch config.EffectiveDesiredState() {
 	case v1alpha1.DesiredStateStopped, v1alpha1.DesiredStateSuspended:

@@ -14,8 +14,8 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
-// runsAgents reports whether agents run on a node, by the node selector of their pods. A node that does not say what its operating
-// system is counts as one with Linux.
+// runsAgents reports whether agents run on a node, by the node selector of their pods. A node that does not say what
+// its operating system is counts as one with Linux.
 func runsAgents(node *corev1.Node, selector map[string]string) bool {
 	for key, want := range selector {
 		is, labelled := node.Labels[key]
@@ -37,7 +37,8 @@ func newNodeSelector(spec *v1alpha1.LoadBalancingClusterSpec) (nodeSelector, err
 	if spec.NodeSelector != nil {
 		var err error
 		if selector, err = metav1.LabelSelectorAsSelector(spec.NodeSelector); err != nil {
-			return nodeSelector{}, fmt.Errorf("spec.nodeSelector cannot be evaluated, and present hosts go on serving: correct it: %w", err)
+			return nodeSelector{},
+				fmt.Errorf("spec.nodeSelector cannot be evaluated, and present hosts go on serving: correct it: %w", err)
 		}
 	}
 	return nodeSelector{labels: selector, tolerations: append(daemonTolerations(), spec.Tolerations...)}, nil
@@ -54,12 +55,14 @@ func daemonTolerations() []corev1.Toleration {
 		corev1.TaintNodeNotReady, corev1.TaintNodeUnreachable, corev1.TaintNodeDiskPressure, corev1.TaintNodeMemoryPressure,
 		corev1.TaintNodePIDPressure, corev1.TaintNodeUnschedulable, corev1.TaintNodeNetworkUnavailable,
 	} {
-		tolerations = append(tolerations, corev1.Toleration{Key: key, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoSchedule})
+		tolerations = append(tolerations,
+			corev1.Toleration{Key: key, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoSchedule})
 	}
 	return tolerations
 }
 
-// matches reports whether a node is to be a host. A taint NoSchedule keeps a node from becoming one, not from remaining one.
+// matches reports whether a node is to be a host. A taint NoSchedule keeps a node from becoming one, not from remaining
+// one.
 func (s nodeSelector) matches(node *corev1.Node, isHost bool) bool {
 	if !s.labels.Matches(labels.Set(node.Labels)) {
 		return false

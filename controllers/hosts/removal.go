@@ -21,7 +21,10 @@ import (
 
 // reconcileDelete removes all hosts of a cluster and then lets the cluster go. Until then the cluster keeps the agents
 // alive, for only they can take the virtual IPs, filters and MAC addresses off the nodes.
-func (r *Reconciler) reconcileDelete(ctx context.Context, cluster *v1alpha1.LoadBalancingCluster, hosts []v1alpha1.LoadBalancingHost, nodes map[string]*corev1.Node) (ctrl.Result, error) {
+func (r *Reconciler) reconcileDelete(
+	ctx context.Context, cluster *v1alpha1.LoadBalancingCluster, hosts []v1alpha1.LoadBalancingHost,
+	nodes map[string]*corev1.Node,
+) (ctrl.Result, error) {
 	var remove []*v1alpha1.LoadBalancingHost
 	for i := range hosts {
 		if hosts[i].DeletionTimestamp.IsZero() {
@@ -39,7 +42,8 @@ func (r *Reconciler) reconcileDelete(ctx context.Context, cluster *v1alpha1.Load
 	if !controllerutil.RemoveFinalizer(cluster, v1alpha1.ClusterFinalizer) {
 		return ctrl.Result{}, nil
 	}
-	err := r.Client.Patch(ctx, cluster, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}), fieldOwner)
+	err := r.Client.Patch(ctx, cluster, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}),
+		fieldOwner)
 	if client.IgnoreNotFound(err) != nil {
 		return ctrl.Result{}, fmt.Errorf("remove finalizer of LoadBalancingCluster %s: %w", cluster.Name, err)
 	}
@@ -58,8 +62,12 @@ func (r *Reconciler) deleteHosts(ctx context.Context, hosts []*v1alpha1.LoadBala
 }
 
 // releaseLost removes the finalizer of hosts whose agent cannot do it any more: where the node is gone, unless an agent
-// reports from there all the same, and after NodeLostAfter where it is not ready. It returns when to look again, zero for never.
-func (r *Reconciler) releaseLost(ctx context.Context, cluster *v1alpha1.LoadBalancingCluster, hosts []v1alpha1.LoadBalancingHost, nodes map[string]*corev1.Node) (time.Duration, error) {
+// reports from there all the same, and after NodeLostAfter where it is not ready. It returns when to look again, zero
+// for never.
+func (r *Reconciler) releaseLost(
+	ctx context.Context, cluster *v1alpha1.LoadBalancingCluster, hosts []v1alpha1.LoadBalancingHost,
+	nodes map[string]*corev1.Node,
+) (time.Duration, error) {
 	var next time.Duration
 	for i := range hosts {
 		h := &hosts[i]
@@ -92,7 +100,9 @@ func (r *Reconciler) releaseLost(ctx context.Context, cluster *v1alpha1.LoadBala
 }
 
 // releaseUncleanly lets a host go and says what that may leave on its node. cluster is nil where it is gone.
-func (r *Reconciler) releaseUncleanly(ctx context.Context, cluster *v1alpha1.LoadBalancingCluster, h *v1alpha1.LoadBalancingHost) error {
+func (r *Reconciler) releaseUncleanly(
+	ctx context.Context, cluster *v1alpha1.LoadBalancingCluster, h *v1alpha1.LoadBalancingHost,
+) error {
 	released, err := r.release(ctx, h)
 	if err != nil || !released {
 		return err
@@ -143,8 +153,11 @@ func (r *Reconciler) release(ctx context.Context, h *v1alpha1.LoadBalancingHost)
 	return true, nil
 }
 
-// reconcileOrphans removes hosts whose cluster was removed by force. Their agents still run, and take away what they set up.
-func (r *Reconciler) reconcileOrphans(ctx context.Context, hosts []v1alpha1.LoadBalancingHost, nodes map[string]*corev1.Node) (ctrl.Result, error) {
+// reconcileOrphans removes hosts whose cluster was removed by force. Their agents still run, and take away what they
+// set up.
+func (r *Reconciler) reconcileOrphans(
+	ctx context.Context, hosts []v1alpha1.LoadBalancingHost, nodes map[string]*corev1.Node,
+) (ctrl.Result, error) {
 	var remove []*v1alpha1.LoadBalancingHost
 	for i := range hosts {
 		if hosts[i].DeletionTimestamp.IsZero() {

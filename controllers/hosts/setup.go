@@ -26,7 +26,8 @@ func Setup(mgr manager.Manager, r *Reconciler) error {
 		For(&v1alpha1.LoadBalancingCluster{}, builder.WithPredicates(shared.SpecOrDeletion())).
 		Watches(&v1alpha1.LoadBalancingHost{}, handler.EnqueueRequestsFromMapFunc(shared.ClusterOfHost),
 			builder.WithPredicates(predicate.Or[client.Object](shared.SpecOrDeletion(), stateChanges()))).
-		Watches(&corev1.Node{}, handler.EnqueueRequestsFromMapFunc(clustersAndOrphans(mgr.GetClient())), builder.WithPredicates(nodeChanges())).
+		Watches(&corev1.Node{}, handler.EnqueueRequestsFromMapFunc(clustersAndOrphans(mgr.GetClient())),
+			builder.WithPredicates(nodeChanges())).
 		Complete(shared.RetryConflicts(r))
 }
 
@@ -69,6 +70,7 @@ func nodeChanges() predicate.Predicate {
 		_, notReadyAfter := notReadySince(after)
 		return notReadyBefore != notReadyAfter || before.UID != after.UID ||
 			before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() ||
-			!equality.Semantic.DeepEqual(before.Labels, after.Labels) || !equality.Semantic.DeepEqual(before.Spec.Taints, after.Spec.Taints)
+			!equality.Semantic.DeepEqual(before.Labels, after.Labels) ||
+			!equality.Semantic.DeepEqual(before.Spec.Taints, after.Spec.Taints)
 	}}
 }

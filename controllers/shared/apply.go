@@ -42,7 +42,9 @@ func ApplyConfiguration(kind, name string, sections map[string]any) (runtime.App
 
 // ApplyStatus applies the fields of status that owner sets. With a resourceVersion the write fails with a conflict
 // when somebody wrote in between, which tells the caller that it looked at an old object.
-func ApplyStatus(ctx context.Context, c client.Client, kind, name, resourceVersion string, status any, owner client.FieldOwner) error {
+func ApplyStatus(
+	ctx context.Context, c client.Client, kind, name, resourceVersion string, status any, owner client.FieldOwner,
+) error {
 	sections := map[string]any{"status": status}
 	if resourceVersion != "" {
 		sections["metadata"] = &metav1.ObjectMeta{Name: name, ResourceVersion: resourceVersion}

@@ -38,7 +38,8 @@ type eventKind struct {
 	reason             string
 }
 
-// NewRecorder returns a Recorder that writes by another one. The scheme knows the kinds of all objects that Events are about.
+// NewRecorder returns a Recorder that writes by another one. The scheme knows the kinds of all objects that Events are
+// about.
 func NewRecorder(recorder events.EventRecorder, scheme *runtime.Scheme) *Recorder {
 	return &Recorder{EventRecorder: recorder, scheme: scheme}
 }

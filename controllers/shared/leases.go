@@ -15,8 +15,8 @@ import (
 // defaultLease holds for a report that does not say how long it holds.
 const defaultLease = 90 * time.Second
 
-// Leases knows how long each host's report holds. A report that is seen to change is dated by the manager's own clock, so
-// that a node whose clock is wrong is not taken for silent, nor a silent one for alive; only a report that was there
+// Leases knows how long each host's report holds. A report that is seen to change is dated by the manager's own clock,
+// so that a node whose clock is wrong is not taken for silent, nor a silent one for alive; only a report that was there
 // before the manager is dated by its node's clock.
 type Leases struct {
 	mu sync.Mutex
@@ -31,12 +31,15 @@ type renewal struct {
 	droppedAt time.Time
 }
 
-// dropGrace is how long a host may take to answer, by a report, that its peers dropped it: reports of one change come one by one.
+// dropGrace is how long a host may take to answer, by a report, that its peers dropped it: reports of one change come
+// one by one.
 const dropGrace = 2 * time.Second
 
-// UntilBelieved notes whether a host's peers have dropped it, and returns how long to wait until that is to be believed against the
-// host's own last report; ok is false when it is not, for the host has reported since.
-func (l *Leases) UntilBelieved(host *v1alpha1.LoadBalancingHost, dropped bool, now time.Time) (wait time.Duration, ok bool) {
+// UntilBelieved notes whether a host's peers have dropped it, and returns how long to wait until that is to be believed
+// against the host's own last report; ok is false when it is not, for the host has reported since.
+func (l *Leases) UntilBelieved(
+	host *v1alpha1.LoadBalancingHost, dropped bool, now time.Time,
+) (wait time.Duration, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	seen := l.of(host.Spec.ClusterName)

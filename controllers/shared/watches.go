@@ -55,7 +55,9 @@ func AllClusters(reader client.Reader) handler.MapFunc {
 }
 
 // RequestsFor returns a request for each LoadBalancingCluster that is wanted.
-func RequestsFor(ctx context.Context, reader client.Reader, wanted func(*v1alpha1.LoadBalancingCluster) bool) []reconcile.Request {
+func RequestsFor(
+	ctx context.Context, reader client.Reader, wanted func(*v1alpha1.LoadBalancingCluster) bool,
+) []reconcile.Request {
 	var clusters v1alpha1.LoadBalancingClusterList
 	if err := reader.List(ctx, &clusters); err != nil {
 		// The cache does not fail once it is synced, and handlers do not run before.

@@ -99,7 +99,8 @@ func (s *summary) dropped(r *report) bool {
 
 func (s *summary) isMember(r *report) bool { return s.main.contains(r.id()) }
 
-// generationInForce is the oldest spec by which a member that can be asked filters; nil if there is none, or one does not say.
+// generationInForce is the oldest spec by which a member that can be asked filters; nil if there is none, or one does
+// not say.
 func (s *summary) generationInForce() *int64 {
 	var oldest *int64
 	for i := range s.reports {
@@ -171,7 +172,8 @@ func (s *summary) message(r *report) string {
 	case !r.reported:
 		add("has not reported yet")
 	case s.dropped(r):
-		add("its peers %s dropped it, and it has not reported since %s", ids(s.main.members), r.host.Status.RenewTime.UTC().Format(time.RFC3339))
+		add("its peers %s dropped it, and it has not reported since %s", ids(s.main.members),
+			r.host.Status.RenewTime.UTC().Format(time.RFC3339))
 	case r.overwritten() && !s.isMember(r):
 		add("its peers dropped it, and it has not reported since %s", r.host.Status.RenewTime.UTC().Format(time.RFC3339))
 	case !r.fresh && s.isMember(r):
@@ -204,7 +206,8 @@ func ownWords(host *v1alpha1.LoadBalancingHost) []string {
 			words = append(words, c.Reason+": "+c.Message)
 		}
 	}
-	if c := shared.ConditionOf(host.Status.Conditions, v1alpha1.ConditionConnectionTableFull); c != nil && c.Status == metav1.ConditionTrue {
+	if c := shared.ConditionOf(host.Status.Conditions, v1alpha1.ConditionConnectionTableFull); c != nil &&
+		c.Status == metav1.ConditionTrue {
 		words = append(words, c.Reason+": "+c.Message)
 	}
 	return words
@@ -252,8 +255,8 @@ func (s *summary) tally() (v1alpha1.HostCounts, v1alpha1.ClusterColumns) {
 		}
 }
 
-// isConverged reports whether a host is a member that is not converging. One whose own report ran out counts as long as its
-// peers list it, for they have it in a view that it acknowledged.
+// isConverged reports whether a host is a member that is not converging. One whose own report ran out counts as long as
+// its peers list it, for they have it in a view that it acknowledged.
 func (s *summary) isConverged(r *report) bool {
 	if !s.isMember(r) {
 		return false

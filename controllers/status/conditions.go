@@ -29,7 +29,8 @@ func no(reason, format string, args ...any) verdict {
 
 // outdated is what can be said when no report holds any more.
 func outdated() verdict {
-	return verdict{metav1.ConditionUnknown, v1alpha1.ReasonReportsOutdated, "all hosts' last reports are older than their leases: the cluster may serve, see whether the agents run and reach the API server"}
+	return verdict{metav1.ConditionUnknown, v1alpha1.ReasonReportsOutdated,
+		"all hosts' last reports are older than their leases: the cluster may serve, see whether the agents run and reach the API server"}
 }
 
 // conditions are those of the cluster that come from its hosts, Ready first.
@@ -57,22 +58,26 @@ func (s *summary) conditions() []metav1.Condition {
 	return conditions
 }
 
-// converged is True when all who are alive agree on view, config and maps. A host that its peers dropped, or that has been
-// silent for longer than its lease, is not alive; one that was just created is waited for.
+// converged is True when all who are alive agree on view, config and maps. A host that its peers dropped, or that has
+// been silent for longer than its lease, is not alive; one that was just created is waited for.
 func (s *summary) converged() verdict {
 	if waiting := s.nodesWhere(s.isAwaited); len(waiting) > 0 {
 		return no(v1alpha1.ReasonWaitingForHosts, "not reported yet: %s", strings.Join(waiting, ", "))
 	}
 	if !s.anyFresh() {
 		if !slices.ContainsFunc(s.reports, func(r report) bool { return r.desired() }) {
-			return no(v1alpha1.ReasonNoHosts, "no node is meant to be a member: see spec.nodeSelector, desiredState in spec.hosts, and spec.maintenance of the LoadBalancingHosts")
+			return no(v1alpha1.ReasonNoHosts,
+				"no node is meant to be a member: see spec.nodeSelector, desiredState in spec.hosts, and spec.maintenance of the LoadBalancingHosts")
 		}
 		if !slices.ContainsFunc(s.reports, func(r report) bool { return r.reported }) {
 			return no(v1alpha1.ReasonWaitingForHosts, "no host has reported yet")
 		}
 		return outdated()
 	}
-	if converging := s.nodesWhere(func(r *report) bool { return r.fresh && r.host.Status.State == v1alpha1.HostConverging }); len(converging) > 0 {
+	if converging := s.nodesWhere(func(r *report) bool {
+		return r.fresh &&
+			r.host.Status.State == v1alpha1.HostConverging
+	}); len(converging) > 0 {
 		return no(v1alpha1.ReasonConverging, "converging: %s", strings.Join(converging, ", "))
 	}
 	if s.main == nil && len(s.cluster.Status.VirtualIPs) == 0 && len(s.problems) > 0 {
@@ -85,7 +90,8 @@ func (s *summary) converged() verdict {
 		return no(v1alpha1.ReasonViewsDiffer, "views differ: %s", strings.Join(differ, "; "))
 	}
 	if pending := s.nodesWhere(s.isPending); len(pending) > 0 {
-		return no(v1alpha1.ReasonConfigPending, "generation %d of the spec is not in force yet on %s", s.cluster.Generation, strings.Join(pending, ", "))
+		return no(v1alpha1.ReasonConfigPending, "generation %d of the spec is not in force yet on %s", s.cluster.Generation,
+			strings.Join(pending, ", "))
 	}
 	return yes(v1alpha1.ReasonConverged, "members %s agree on epoch %d", ids(s.main.members), s.main.epoch)
 }
@@ -104,8 +110,8 @@ func (s *summary) isAwaited(r *report) bool {
 	return r.desired() && !r.reported && s.now.Sub(r.host.CreationTimestamp.Time) < joinGrace
 }
 
-// isPending reports whether a member filters by an older spec than the newest. A cluster that is being deleted has a new
-// generation too, which concerns nobody.
+// isPending reports whether a member filters by an older spec than the newest. A cluster that is being deleted has a
+// new generation too, which concerns nobody.
 func (s *summary) isPending(r *report) bool {
 	if !s.cluster.DeletionTimestamp.IsZero() || !r.fresh || !s.isMember(r) {
 		return false
@@ -211,7 +217,8 @@ func (s *summary) partitioned() verdict {
 		}
 		words = append(words, fmt.Sprintf("%s (%s)", ids(v.members), strings.Join(nodes, ", ")))
 	}
-	return yes(v1alpha1.ReasonDisjointViews, "these groups are converged without each other, each serves all clients: %s", strings.Join(words, " and "))
+	return yes(v1alpha1.ReasonDisjointViews, "these groups are converged without each other, each serves all clients: %s",
+		strings.Join(words, " and "))
 }
 
 // tableFull is True while a host has no room to track new connections.
@@ -222,7 +229,8 @@ func (s *summary) tableFull() verdict {
 	var words []string
 	for i := range s.reports {
 		r := &s.reports[i]
-		if c := shared.ConditionOf(r.host.Status.Conditions, v1alpha1.ConditionConnectionTableFull); r.fresh && c != nil && c.Status == metav1.ConditionTrue {
+		if c := shared.ConditionOf(r.host.Status.Conditions, v1alpha1.ConditionConnectionTableFull); r.fresh && c != nil &&
+			c.Status == metav1.ConditionTrue {
 			words = append(words, r.node()+": "+c.Message)
 		}
 	}
@@ -236,7 +244,8 @@ func (s *summary) tableFull() verdict {
 func (s *summary) ready(converged, stalled, consistent, partitioned verdict) verdict {
 	if !s.cluster.DeletionTimestamp.IsZero() {
 		if nodes := s.nodesWhere(func(*report) bool { return true }); len(nodes) > 0 {
-			return no(v1alpha1.ReasonDeleting, "waiting for the agents of %s to remove what they set up", strings.Join(nodes, ", "))
+			return no(v1alpha1.ReasonDeleting, "waiting for the agents of %s to remove what they set up",
+				strings.Join(nodes, ", "))
 		}
 		return no(v1alpha1.ReasonDeleting, "all hosts are gone")
 	}
@@ -259,10 +268,12 @@ func (s *summary) ready(converged, stalled, consistent, partitioned verdict) ver
 	if missing := s.missing(); len(missing) > 0 {
 		return no(v1alpha1.ReasonHostsMissing, "not a member: %s", strings.Join(missing, "; "))
 	}
-	if c := shared.ConditionOf(s.cluster.Status.Conditions, v1alpha1.ConditionHostsAssigned); c != nil && c.Status == metav1.ConditionFalse {
+	if c := shared.ConditionOf(s.cluster.Status.Conditions, v1alpha1.ConditionHostsAssigned); c != nil &&
+		c.Status == metav1.ConditionFalse {
 		return no(v1alpha1.ReasonHostsNotAssigned, "%s", c.Message)
 	}
-	return yes(v1alpha1.ReasonServing, "%d of %d hosts serve the virtual IPs", s.count(s.isMember), s.count((*report).desired))
+	return yes(v1alpha1.ReasonServing, "%d of %d hosts serve the virtual IPs", s.count(s.isMember),
+		s.count((*report).desired))
 }
 
 func (s *summary) count(is func(*report) bool) int { return len(s.nodesWhere(is)) }

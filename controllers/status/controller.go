@@ -95,13 +95,17 @@ func (r *Reconciler) reports(hosts []v1alpha1.LoadBalancingHost, now time.Time) 
 	return reports, next
 }
 
-// write applies a status that differs from the present one, and tells what changed. It fails with a conflict when the cluster
-// that the status was computed from is no longer the newest, so that no change is told twice.
-func (r *Reconciler) write(ctx context.Context, cluster *v1alpha1.LoadBalancingCluster, status *v1alpha1.LoadBalancingClusterStatus, hosts []v1alpha1.LoadBalancingHost) error {
+// write applies a status that differs from the present one, and tells what changed. It fails with a conflict when the
+// cluster that the status was computed from is no longer the newest, so that no change is told twice.
+func (r *Reconciler) write(
+	ctx context.Context, cluster *v1alpha1.LoadBalancingCluster, status *v1alpha1.LoadBalancingClusterStatus,
+	hosts []v1alpha1.LoadBalancingHost,
+) error {
 	if equality.Semantic.DeepEqual(ownPart(&cluster.Status), ownPart(status)) {
 		return nil
 	}
-	if err := shared.ApplyStatus(ctx, r.Client, shared.ClusterKind, cluster.Name, cluster.ResourceVersion, status, fieldOwner); err != nil {
+	if err := shared.ApplyStatus(ctx, r.Client, shared.ClusterKind, cluster.Name, cluster.ResourceVersion, status,
+		fieldOwner); err != nil {
 		return err
 	}
 	for _, n := range notices(&cluster.Status, status) {
@@ -121,7 +125,8 @@ func (r *Reconciler) write(ctx context.Context, cluster *v1alpha1.LoadBalancingC
 func ownPart(status *v1alpha1.LoadBalancingClusterStatus) *v1alpha1.LoadBalancingClusterStatus {
 	c := status.DeepCopy()
 	c.VirtualIPs = nil
-	c.Conditions = slices.DeleteFunc(c.Conditions, func(c metav1.Condition) bool { return c.Type == v1alpha1.ConditionHostsAssigned })
+	c.Conditions = slices.DeleteFunc(c.Conditions,
+		func(c metav1.Condition) bool { return c.Type == v1alpha1.ConditionHostsAssigned })
 	slices.SortFunc(c.Conditions, func(a, b metav1.Condition) int { return cmp.Compare(a.Type, b.Type) })
 	slices.SortFunc(c.Hosts, func(a, b v1alpha1.ClusterHostStatus) int { return cmp.Compare(a.NodeName, b.NodeName) })
 	return c

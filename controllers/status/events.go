@@ -36,14 +36,17 @@ func notices(before, after *v1alpha1.LoadBalancingClusterStatus) []notice {
 	}
 	for _, h := range before.Hosts {
 		if _, gone := previous[h.NodeName]; gone && h.Membership == v1alpha1.MembershipMember {
-			out = append(out, notice{corev1.EventTypeNormal, "MemberLeft", fmt.Sprintf("host %s left: it was removed", h.NodeName), h.NodeName})
+			out = append(out, notice{corev1.EventTypeNormal, "MemberLeft",
+				fmt.Sprintf("host %s left: it was removed", h.NodeName), h.NodeName})
 		}
 	}
 	if g, was := after.GenerationInForce, before.GenerationInForce; g != nil && was != nil && *g > *was {
-		out = append(out, notice{corev1.EventTypeNormal, "ConfigInForce", fmt.Sprintf("generation %d of the spec is in force on all members, before it was %d", *g, *was), ""})
+		out = append(out, notice{corev1.EventTypeNormal, "ConfigInForce",
+			fmt.Sprintf("generation %d of the spec is in force on all members, before it was %d", *g, *was), ""})
 	}
 	if is, was := after.DefaultHost, before.DefaultHost; is != "" && was != "" && is != was {
-		out = append(out, notice{corev1.EventTypeNormal, "DefaultHostChanged", fmt.Sprintf("%s is the default host, before it was %s", is, was), is})
+		out = append(out, notice{corev1.EventTypeNormal, "DefaultHostChanged",
+			fmt.Sprintf("%s is the default host, before it was %s", is, was), is})
 	}
 	return append(out, conditionNotices(before, after)...)
 }
@@ -55,7 +58,8 @@ func membershipNotices(was, is v1alpha1.ClusterHostStatus) []notice {
 	switch {
 	case joined:
 		return []notice{{corev1.EventTypeNormal, "MemberJoined", fmt.Sprintf("host %s joined", name), is.NodeName}}
-	case left && (is.State == v1alpha1.HostStopped || is.State == v1alpha1.HostSuspended || was.State == v1alpha1.HostDraining):
+	case left && (is.State == v1alpha1.HostStopped || is.State == v1alpha1.HostSuspended ||
+		was.State == v1alpha1.HostDraining):
 		return []notice{{corev1.EventTypeNormal, "MemberLeft", leftNote(name, was, is), is.NodeName}}
 	case left:
 		note := fmt.Sprintf("host %s is lost", name)
@@ -80,7 +84,8 @@ func drainNotices(was, is v1alpha1.ClusterHostStatus) []notice {
 		}
 		return []notice{{corev1.EventTypeNormal, "DrainingStarted", note, is.NodeName}}
 	case was.State == v1alpha1.HostDraining && serves(is.State) && is.Membership == v1alpha1.MembershipMember:
-		return []notice{{corev1.EventTypeNormal, "DrainingInterrupted", fmt.Sprintf("connection draining of host %s was interrupted: it serves again", hostName(is)), is.NodeName}}
+		return []notice{{corev1.EventTypeNormal, "DrainingInterrupted",
+			fmt.Sprintf("connection draining of host %s was interrupted: it serves again", hostName(is)), is.NodeName}}
 	}
 	return nil
 }
@@ -106,25 +111,29 @@ func leftNote(name string, was, is v1alpha1.ClusterHostStatus) string {
 func stallNotices(was, is v1alpha1.ClusterHostStatus) []notice {
 	switch {
 	case is.StallReason != "" && is.StallReason != was.StallReason:
-		return []notice{{corev1.EventTypeWarning, string(is.StallReason), "host " + is.NodeName + " carries no traffic: " + is.Message, is.NodeName}}
+		return []notice{{corev1.EventTypeWarning, string(is.StallReason),
+			"host " + is.NodeName + " carries no traffic: " + is.Message, is.NodeName}}
 	case is.StallReason == "" && was.StallReason != "" && is.State != v1alpha1.HostUnknown:
-		return []notice{{corev1.EventTypeNormal, "TrafficRecovered", fmt.Sprintf("host %s carries traffic again, it was stalled: %s", is.NodeName, was.StallReason), is.NodeName}}
+		return []notice{{corev1.EventTypeNormal, "TrafficRecovered",
+			fmt.Sprintf("host %s carries traffic again, it was stalled: %s", is.NodeName, was.StallReason), is.NodeName}}
 	}
 	return nil
 }
 
-// conditionNotices tells when conditions of the whole cluster change. Epochs are not compared while Converged stays False:
-// what matters then is how it ends.
+// conditionNotices tells when conditions of the whole cluster change. Epochs are not compared while Converged stays
+// False: what matters then is how it ends.
 func conditionNotices(before, after *v1alpha1.LoadBalancingClusterStatus) []notice {
 	var out []notice
 	is := shared.ConditionOf(after.Conditions, v1alpha1.ConditionConverged)
 	was := shared.ConditionOf(before.Conditions, v1alpha1.ConditionConverged)
 	switch {
 	case is == nil:
-	case is.Status == metav1.ConditionTrue && (was == nil || was.Status != metav1.ConditionTrue || newEpoch(before, after)):
+	case is.Status == metav1.ConditionTrue &&
+		(was == nil || was.Status != metav1.ConditionTrue || newEpoch(before, after)):
 		out = append(out, notice{corev1.EventTypeNormal, "Converged", convergedNote(after, is.Message), ""})
 	case is.Status != metav1.ConditionTrue && was != nil && was.Status == metav1.ConditionTrue:
-		out = append(out, notice{corev1.EventTypeNormal, is.Reason, "no longer converged: " + is.Message + ongoingCause(after), ""})
+		out = append(out, notice{corev1.EventTypeNormal, is.Reason,
+			"no longer converged: " + is.Message + ongoingCause(after), ""})
 	}
 	for _, c := range []struct {
 		conditionType string
@@ -135,7 +144,8 @@ func conditionNotices(before, after *v1alpha1.LoadBalancingClusterStatus) []noti
 		{v1alpha1.ConditionConfigConsistent, metav1.ConditionFalse, "ConfigConsistent"},
 		{v1alpha1.ConditionConnectionTableFull, metav1.ConditionTrue, v1alpha1.ReasonConnectionsTracked},
 	} {
-		is, was := shared.ConditionOf(after.Conditions, c.conditionType), shared.ConditionOf(before.Conditions, c.conditionType)
+		is, was := shared.ConditionOf(after.Conditions, c.conditionType), shared.ConditionOf(before.Conditions,
+			c.conditionType)
 		wasBad := was != nil && was.Status == c.bad
 		switch {
 		case is == nil:

@@ -16,8 +16,9 @@ import (
 // metricsTimeout bounds the reading of the manager's cache for one scrape.
 const metricsTimeout = 5 * time.Second
 
-// Metrics exports what the status of the LoadBalancingClusters says. It reads them when it is scraped, so no series of a
-// deleted cluster or host is left behind. A manager that stands by exports nothing: each series comes from one manager.
+// Metrics exports what the status of the LoadBalancingClusters says. It reads them when it is scraped, so no series of
+// a deleted cluster or host is left behind. A manager that stands by exports nothing: each series comes from one
+// manager.
 type Metrics struct {
 	reader    client.Reader
 	elected   <-chan struct{}
@@ -37,11 +38,14 @@ func NewMetrics(reader client.Reader, elected <-chan struct{}) *Metrics {
 	return &Metrics{
 		reader: reader, elected: elected,
 		hosts: prometheus.NewDesc("wlbs_cluster_hosts",
-			"Hosts of a LoadBalancingCluster by what they are: desired, members, converged or stalled.", []string{"cluster", "kind"}, nil),
+			"Hosts of a LoadBalancingCluster by what they are: desired, members, converged or stalled.",
+			[]string{"cluster", "kind"}, nil),
 		stalled: prometheus.NewDesc("wlbs_host_stalled",
-			"1 while a host carries no traffic although it should; there is no series for other hosts.", []string{"cluster", "node", "reason"}, nil),
+			"1 while a host carries no traffic although it should; there is no series for other hosts.",
+			[]string{"cluster", "node", "reason"}, nil),
 		condition: prometheus.NewDesc("wlbs_cluster_condition",
-			"1 for the present status of a condition of a LoadBalancingCluster, 0 for the others.", []string{"cluster", "condition", "status"}, nil),
+			"1 for the present status of a condition of a LoadBalancingCluster, 0 for the others.",
+			[]string{"cluster", "condition", "status"}, nil),
 		epoch: prometheus.NewDesc("wlbs_cluster_epoch",
 			"Number of the view in force of a LoadBalancingCluster.", []string{"cluster"}, nil),
 		connections: prometheus.NewDesc("wlbs_host_connections",
@@ -99,7 +103,8 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 func (m *Metrics) collectTraffic(ch chan<- prometheus.Metric, host *v1alpha1.LoadBalancingHost) {
 	put := func(desc *prometheus.Desc, kind prometheus.ValueType, value *int64, labels ...string) {
 		if value != nil {
-			ch <- prometheus.MustNewConstMetric(desc, kind, float64(*value), append([]string{host.Spec.ClusterName, host.Spec.NodeName}, labels...)...)
+			ch <- prometheus.MustNewConstMetric(desc, kind, float64(*value),
+				append([]string{host.Spec.ClusterName, host.Spec.NodeName}, labels...)...)
 		}
 	}
 	traffic := &host.Status.Traffic
@@ -131,7 +136,9 @@ func (m *Metrics) collect(ch chan<- prometheus.Metric, cluster *v1alpha1.LoadBal
 		}
 	}
 	for _, c := range cluster.Status.Conditions {
-		for _, status := range []metav1.ConditionStatus{metav1.ConditionTrue, metav1.ConditionFalse, metav1.ConditionUnknown} {
+		for _, status := range []metav1.ConditionStatus{
+			metav1.ConditionTrue, metav1.ConditionFalse, metav1.ConditionUnknown,
+		} {
 			value := 0.0
 			if c.Status == status {
 				value = 1

@@ -13,10 +13,9 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/controllers/shared"
 )
 
-// markSilent sets the state of hosts to Unknown whose report ran out, as Kubernetes does with nodes whose kubelet is silent, and
-// of those that their peers dropped: else "kubectl get lbh" and "kubectl wait" would show the last words of a dead host.
-// The agent takes the fields back with its next report.
-// It returns when to look again, zero for never.
+// markSilent sets the state of hosts to Unknown whose report ran out, as Kubernetes does with nodes whose kubelet is
+// silent, and of those that their peers dropped: else "kubectl get lbh" and "kubectl wait" would show the last words of
+// a dead host. The agent takes the fields back with its next report. It returns when to look again, zero for never.
 func (r *Reconciler) markSilent(ctx context.Context, s *summary) (next time.Duration, err error) {
 	for i := range s.reports {
 		report := &s.reports[i]
@@ -39,7 +38,8 @@ func (r *Reconciler) markSilent(ctx context.Context, s *summary) (next time.Dura
 			continue
 		}
 		host := report.host
-		if err := shared.ApplyStatus(ctx, r.Client, shared.HostKind, host.Name, host.ResourceVersion, status, fieldOwner); err != nil {
+		if err := shared.ApplyStatus(ctx, r.Client, shared.HostKind, host.Name, host.ResourceVersion, status,
+			fieldOwner); err != nil {
 			return 0, err
 		}
 	}
@@ -54,8 +54,10 @@ func (s *summary) outdatedStatus(host *v1alpha1.LoadBalancingHost) *v1alpha1.Loa
 
 func (s *summary) droppedStatus(host *v1alpha1.LoadBalancingHost) *v1alpha1.LoadBalancingHostStatus {
 	unknown := string(v1alpha1.HostUnknown)
-	return unknownStatus(host, v1alpha1.HostColumns{State: unknown, Members: "-", Buckets: "-", Stalled: unknown}, v1alpha1.ReasonMemberLost,
-		fmt.Sprintf("the peers %s dropped the host, and its agent has not reported since %s", ids(s.main.members), lastReport(host)), s.now)
+	return unknownStatus(host, v1alpha1.HostColumns{State: unknown, Members: "-", Buckets: "-", Stalled: unknown},
+		v1alpha1.ReasonMemberLost,
+		fmt.Sprintf("the peers %s dropped the host, and its agent has not reported since %s", ids(s.main.members),
+			lastReport(host)), s.now)
 }
 
 func lastReport(host *v1alpha1.LoadBalancingHost) string {
@@ -63,7 +65,9 @@ func lastReport(host *v1alpha1.LoadBalancingHost) string {
 }
 
 // unknownStatus has only what the manager changes.
-func unknownStatus(host *v1alpha1.LoadBalancingHost, columns v1alpha1.HostColumns, reason, words string, now time.Time) *v1alpha1.LoadBalancingHostStatus {
+func unknownStatus(
+	host *v1alpha1.LoadBalancingHost, columns v1alpha1.HostColumns, reason, words string, now time.Time,
+) *v1alpha1.LoadBalancingHostStatus {
 	status := &v1alpha1.LoadBalancingHostStatus{State: v1alpha1.HostUnknown, Columns: columns}
 	for i := range host.Status.Conditions {
 		was := &host.Status.Conditions[i]

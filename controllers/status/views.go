@@ -11,8 +11,8 @@ import (
 // report is a LoadBalancingHost and how far its status can be believed.
 type report struct {
 	host *v1alpha1.LoadBalancingHost
-	// reported is true when the host ever reported, holds while its last report does, and fresh while moreover nobody knows
-	// better: the manager overwrites the state of a host that its peers dropped.
+	// reported is true when the host ever reported, holds while its last report does, and fresh while moreover nobody
+	// knows better: the manager overwrites the state of a host that its peers dropped.
 	reported, holds, fresh bool
 }
 
@@ -32,8 +32,9 @@ func (r *report) desired() bool {
 	return !r.leaving() && r.host.Spec.EffectiveDesiredState() == v1alpha1.DesiredStateStarted
 }
 
-// participates reports whether the host takes part in the cluster by its own fresh word. One that has just started and lists
-// itself alone, as every host does (Microsoft KB Q228942), does not yet: it has not converged with anybody, itself included.
+// participates reports whether the host takes part in the cluster by its own fresh word. One that has just started and
+// lists itself alone, as every host does (Microsoft KB Q228942), does not yet: it has not converged with anybody,
+// itself included.
 func (r *report) participates() bool {
 	if !r.fresh || !slices.Contains(r.host.Status.Members, r.id()) {
 		return false

@@ -24,7 +24,8 @@ import (
 // fieldOwner is this reconciler in managedFields.
 const fieldOwner = client.FieldOwner("wlbs-virtual-ips")
 
-// Reconciler writes the virtual IPs that clusters hold, and those that hosts are told to serve. Nobody else writes either.
+// Reconciler writes the virtual IPs that clusters hold, and those that hosts are told to serve. Nobody else writes
+// either.
 type Reconciler struct {
 	// Client writes, and reads from a cache, which says whether there is anything to do.
 	Client client.Client
@@ -66,9 +67,11 @@ func (r *Reconciler) carryOut(ctx context.Context, w World, d Decision) error {
 	return worst(failed)
 }
 
-// worst returns what is to be reported of several errors: conflicts, after which all is decided anew, only where there is nothing else.
+// worst returns what is to be reported of several errors: conflicts, after which all is decided anew, only where there
+// is nothing else.
 func worst(failed []error) error {
-	serious := slices.DeleteFunc(slices.Clone(failed), func(err error) bool { return err == nil || apierrors.IsConflict(err) })
+	serious := slices.DeleteFunc(slices.Clone(failed),
+		func(err error) bool { return err == nil || apierrors.IsConflict(err) })
 	if len(serious) > 0 {
 		return errors.Join(serious...)
 	}
@@ -82,7 +85,8 @@ func (r *Reconciler) writeHoldings(ctx context.Context, c *v1alpha1.LoadBalancin
 	if err := client.IgnoreNotFound(r.Client.Status().Patch(ctx, c, patch, fieldOwner)); err != nil {
 		return fmt.Errorf("virtual IPs of LoadBalancingCluster %s: %w", c.Name, err)
 	}
-	logf.FromContext(ctx).Info("Virtual IPs of a cluster changed", "cluster", c.Name, "before", before.Status.VirtualIPs, "after", ips)
+	logf.FromContext(ctx).Info("Virtual IPs of a cluster changed", "cluster", c.Name, "before", before.Status.VirtualIPs,
+		"after", ips)
 	return nil
 }
 

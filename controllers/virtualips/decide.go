@@ -19,8 +19,8 @@ type Decision struct {
 // Empty reports whether there is nothing to write.
 func (d Decision) Empty() bool { return len(d.Holdings) == 0 && len(d.Told) == 0 }
 
-// Decide takes the next step of each virtual IP. The writes of one decision may be done in any order, and any of them left undone:
-// the next look goes on from what was persisted.
+// Decide takes the next step of each virtual IP. The writes of one decision may be done in any order, and any of them
+// left undone: the next look goes on from what was persisted.
 func Decide(w World) Decision {
 	x := newIndex(w)
 	d := Decision{Holdings: map[string][]string{}, Told: map[string][]string{}}
@@ -55,7 +55,8 @@ func (x *index) grant() map[string]*v1alpha1.LoadBalancingCluster {
 	return granted
 }
 
-// holdings are what a cluster holds and lists, in the order of its spec, and then what it still holds for the sake of its hosts.
+// holdings are what a cluster holds and lists, in the order of its spec, and then what it still holds for the sake of
+// its hosts.
 func (x *index) holdings(c *v1alpha1.LoadBalancingCluster, granted map[string]*v1alpha1.LoadBalancingCluster) []string {
 	var ips []string
 	for _, ip := range c.Spec.VirtualIPs {
@@ -71,10 +72,12 @@ func (x *index) holdings(c *v1alpha1.LoadBalancingCluster, granted map[string]*v
 	return ips
 }
 
-// told are the addresses that a host is told to serve: those that its cluster lists, and holds by what is persisted. One that the host
-// has, and its cluster is about to get, stays: so it is where all status was lost. A host that is being removed is told nothing new,
-// for its agent takes away all that it set up.
-func (x *index) told(c *v1alpha1.LoadBalancingCluster, h *v1alpha1.LoadBalancingHost, granted map[string]*v1alpha1.LoadBalancingCluster) []string {
+// told are the addresses that a host is told to serve: those that its cluster lists, and holds by what is persisted.
+// One that the host has, and its cluster is about to get, stays: so it is where all status was lost. A host that is
+// being removed is told nothing new, for its agent takes away all that it set up.
+func (x *index) told(
+	c *v1alpha1.LoadBalancingCluster, h *v1alpha1.LoadBalancingHost, granted map[string]*v1alpha1.LoadBalancingCluster,
+) []string {
 	if !h.DeletionTimestamp.IsZero() {
 		return h.Spec.VirtualIPs
 	}

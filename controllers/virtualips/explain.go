@@ -18,8 +18,8 @@ type Problem struct {
 	Message string
 }
 
-// Explain says which virtual IPs of a cluster it does not hold, and why, and which it holds although a node has got them since. An
-// address that is about to be given to the cluster is no problem.
+// Explain says which virtual IPs of a cluster it does not hold, and why, and which it holds although a node has got
+// them since. An address that is about to be given to the cluster is no problem.
 func Explain(w World, cluster *v1alpha1.LoadBalancingCluster) []Problem {
 	x := newIndex(w)
 	var problems []Problem
@@ -37,7 +37,8 @@ func Explain(w World, cluster *v1alpha1.LoadBalancingCluster) []Problem {
 		case own:
 		case isHeld && slices.Contains(holder.Spec.VirtualIPs, ip):
 			problems = append(problems, Problem{v1alpha1.ReasonVirtualIPConflict, fmt.Sprintf(
-				"%s is held by LoadBalancingCluster %s, which asked first, and is not served by this one: %s, or take it from %s", ip, holder.Name, insteadOf(i), holder.Name)})
+				"%s is held by LoadBalancingCluster %s, which asked first, and is not served by this one: %s, or take it from %s",
+				ip, holder.Name, insteadOf(i), holder.Name)})
 		case isHeld:
 			problems = append(problems, stillServed(ip, holder.Name, x.serving(holder.Name, ip)))
 		default:

@@ -28,8 +28,10 @@ func Setup(mgr manager.Manager, r *Reconciler) error {
 		return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: "all"}}}
 	})
 	return ctrl.NewControllerManagedBy(mgr).Named("virtualips").
-		Watches(&v1alpha1.LoadBalancingCluster{}, all, builder.WithPredicates(predicate.Or[client.Object](shared.SpecOrDeletion(), HoldingChanges()))).
-		Watches(&v1alpha1.LoadBalancingHost{}, all, builder.WithPredicates(predicate.Or[client.Object](shared.SpecOrDeletion(), servedChanges()))).
+		Watches(&v1alpha1.LoadBalancingCluster{}, all,
+			builder.WithPredicates(predicate.Or[client.Object](shared.SpecOrDeletion(), HoldingChanges()))).
+		Watches(&v1alpha1.LoadBalancingHost{}, all,
+			builder.WithPredicates(predicate.Or[client.Object](shared.SpecOrDeletion(), servedChanges()))).
 		Watches(&corev1.Node{}, all, builder.WithPredicates(AddressChanges())).
 		Complete(shared.RetryConflicts(r))
 }

@@ -35,7 +35,8 @@ func Look(ctx context.Context, reader client.Reader, options ...client.ListOptio
 	return World{Clusters: clusters.Items, Hosts: hosts.Items, Nodes: nodes.Items}, nil
 }
 
-// index answers questions about a world. Virtual IPs are compared as they are written: the API takes canonical ones only.
+// index answers questions about a world. Virtual IPs are compared as they are written: the API takes canonical ones
+// only.
 type index struct {
 	// clusters are sorted by age, then by name: who comes first is served first.
 	clusters []*v1alpha1.LoadBalancingCluster
@@ -106,8 +107,8 @@ func (x *index) addNode(node *corev1.Node) {
 	}
 }
 
-// findHolders takes the holders from the status of the clusters. That two hold one address cannot come from here, but from a
-// status that people wrote or restored: then it is the one whose hosts have it, else the older.
+// findHolders takes the holders from the status of the clusters. That two hold one address cannot come from here, but
+// from a status that people wrote or restored: then it is the one whose hosts have it, else the older.
 func (x *index) findHolders() {
 	for _, c := range x.clusters {
 		for _, ip := range c.Status.VirtualIPs {
@@ -119,7 +120,8 @@ func (x *index) findHolders() {
 }
 
 func (x *index) hasTraces(c *v1alpha1.LoadBalancingCluster, ip string) bool {
-	return slices.ContainsFunc(x.traces[ip], func(h *v1alpha1.LoadBalancingHost) bool { return h.Spec.ClusterName == c.Name })
+	return slices.ContainsFunc(x.traces[ip],
+		func(h *v1alpha1.LoadBalancingHost) bool { return h.Spec.ClusterName == c.Name })
 }
 
 // foreign are the hosts of other clusters that have the address.
@@ -144,8 +146,8 @@ func (x *index) serving(cluster, ip string) []*v1alpha1.LoadBalancingHost {
 	return hosts
 }
 
-// mayServe reports whether a host may serve an address: it was told to, says that it does, or has not acted on its newest spec
-// yet, while an older one may have told it to. The first spec of a host never does.
+// mayServe reports whether a host may serve an address: it was told to, says that it does, or has not acted on its
+// newest spec yet, while an older one may have told it to. The first spec of a host never does.
 func mayServe(h *v1alpha1.LoadBalancingHost, ip string) bool {
 	if slices.Contains(h.Spec.VirtualIPs, ip) || slices.Contains(h.Status.Dataplane.VirtualIPs, ip) {
 		return true

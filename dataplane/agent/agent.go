@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package agent is the process on a node: it holds the node's lock, runs a host for each cluster that the node is host of, and
-// owns the network interfaces that hosts share.
+// Package agent is the process on a node: it holds the node's lock, runs a host for each cluster that the node is host
+// of, and owns the network interfaces that hosts share.
 //
 //	source ──► supervisor ──► runner, one for each cluster ──► host.Host ──► sink, socket
 //	                              │                              │
@@ -25,9 +25,9 @@ import (
 
 // Source tells which clusters the node is host of.
 type Source interface {
-	// Run calls deliver with everything that the node is host of, whole and in the order of precedence, at each change until
-	// ctx ends. What is missing in it is to be removed from the node. It returns an error only when it can never deliver
-	// anything; what may pass is retried and logged.
+	// Run calls deliver with everything that the node is host of, whole and in the order of precedence, at each change
+	// until ctx ends. What is missing in it is to be removed from the node. It returns an error only when it can never
+	// deliver anything; what may pass is retried and logged.
 	Run(ctx context.Context, deliver func([]plan.Config)) error
 }
 
@@ -61,15 +61,15 @@ type Config struct {
 	// RestartHold is how long peers are asked to wait for the next agent when this one ends;
 	// the filters go on meanwhile. 0 means that all hosts leave and everything is removed.
 	RestartHold time.Duration
-	// Ending finds out what follows when the agent is told to end, and why; see host.Config. Nil means a restart if there is
-	// a RestartHold, else a removal.
+	// Ending finds out what follows when the agent is told to end, and why; see host.Config. Nil means a restart if there
+	// is a RestartHold, else a removal.
 	Ending func(context.Context) (host.Ending, string)
 	// Log takes what an operator should know.
 	Log *slog.Logger
 }
 
-// Run serves until ctx ends. It waits for an agent that runs on the node already. It returns an error only if it cannot serve
-// at all.
+// Run serves until ctx ends. It waits for an agent that runs on the node already. It returns an error only if it cannot
+// serve at all.
 func Run(ctx context.Context, config Config) error {
 	if err := raisePriority(); err != nil {
 		config.Log.Warn("Heartbeats may be late on a busy node; the agent needs CAP_SYS_NICE", "error", err)
@@ -97,7 +97,8 @@ type agent struct {
 func newAgent(config Config) *agent {
 	claims := hostnet.NewClaims()
 	return &agent{
-		Config: config, claims: claims, interfaces: newInterfaces(claims, config.BPFFSDir, config.Log), ending: askOnce(config),
+		Config: config, claims: claims, interfaces: newInterfaces(claims, config.BPFFSDir, config.Log),
+		ending: askOnce(config),
 	}
 }
 
@@ -135,7 +136,8 @@ func (a *agent) run(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// askOnce returns a function by which all hosts find out what follows the agent's end: it is asked once, and all get the answer.
+// askOnce returns a function by which all hosts find out what follows the agent's end: it is asked once, and all get
+// the answer.
 func askOnce(config Config) func(context.Context) (host.Ending, string) {
 	var once sync.Once
 	var ending host.Ending

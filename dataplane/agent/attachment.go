@@ -19,8 +19,9 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/status"
 )
 
-// attachment is one host's part of a network interface: its filter, its socket to send heartbeats by, and what it claims of the
-// node's network stack. It is the host's Node and Link. All but the socket outlive the agent, so that a restart loses nothing.
+// attachment is one host's part of a network interface: its filter, its socket to send heartbeats by, and what it
+// claims of the node's network stack. It is the host's Node and Link. All but the socket outlive the agent, so that a
+// restart loses nothing.
 type attachment struct {
 	port    *networkInterface
 	claims  *hostnet.Claims
@@ -44,7 +45,8 @@ func (a *attachment) listen(receive func(payload []byte) error) {
 
 // needs is what the host needs of the node to serve these virtual IPs.
 func (a *attachment) needs(vips []netip.Addr) hostnet.Needs {
-	return hostnet.Needs{Interface: a.port.Interface, VIPs: vips, MACs: []net.HardwareAddr{a.plan.ClusterMAC}, Groups: groupsOf(a.plan)}
+	return hostnet.Needs{Interface: a.port.Interface, VIPs: vips, MACs: []net.HardwareAddr{a.plan.ClusterMAC},
+		Groups: groupsOf(a.plan)}
 }
 
 // Send implements host.Link.
@@ -75,8 +77,8 @@ func (a *attachment) Refused(ctx context.Context, vips []netip.Addr) ([]status.R
 	return refusedOf(ctx, vips)
 }
 
-// SetVIPs implements host.Node. It looks every time: what an earlier agent made local is gone after a reboot, an interface that
-// was down has lost its groups, and others configure lo too.
+// SetVIPs implements host.Node. It looks every time: what an earlier agent made local is gone after a reboot, an
+// interface that was down has lost its groups, and others configure lo too.
 func (a *attachment) SetVIPs(ctx context.Context, vips []netip.Addr) error {
 	return a.claims.Want(ctx, a.cluster, a.needs(vips))
 }
@@ -99,8 +101,8 @@ func (a *attachment) Close() error {
 	return err
 }
 
-// Remove implements host.Node. The virtual IPs go first: without the filter, a kernel that had them would answer for them with
-// the interface's own MAC.
+// Remove implements host.Node. The virtual IPs go first: without the filter, a kernel that had them would answer for
+// them with the interface's own MAC.
 func (a *attachment) Remove(ctx context.Context) error {
 	a.removed = true
 	return errors.Join(a.claims.Drop(ctx, a.cluster), a.filter.Remove(), a.letGo())

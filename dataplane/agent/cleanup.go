@@ -17,8 +17,8 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/plan"
 )
 
-// Cleanup removes what agents left on this node, of one cluster, or of all if cluster is "": filter, addresses, MAC filters,
-// groups, files. It does so without an agent, and is an error while one runs.
+// Cleanup removes what agents left on this node, of one cluster, or of all if cluster is "": filter, addresses, MAC
+// filters, groups, files. It does so without an agent, and is an error while one runs.
 func Cleanup(ctx context.Context, config Config, cluster string) error {
 	lock, err := tryLock(config.StateDir, config.Owner)
 	if err != nil {
@@ -51,8 +51,8 @@ func (a *agent) cleanUp(ctx context.Context, cluster string) error {
 	return nil
 }
 
-// registerSaved registers what the hosts of an earlier agent need of the node, and returns their configs, by creation time and
-// name.
+// registerSaved registers what the hosts of an earlier agent need of the node, and returns their configs, by creation
+// time and name.
 func (a *agent) registerSaved() []plan.Config {
 	return eachSaved(a.StateDir, a.Log, func(name string, saved host.Saved) { a.claims.Register(name, needsOf(saved)) })
 }

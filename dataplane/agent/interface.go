@@ -19,8 +19,8 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/stall/qdisc"
 )
 
-// networkInterface is a network interface of the node, shared by the hosts that stand on it: it hears their heartbeats, and is
-// read once for all of them.
+// networkInterface is a network interface of the node, shared by the hosts that stand on it: it hears their heartbeats,
+// and is read once for all of them.
 type networkInterface struct {
 	hostnet.Interface
 	log      *slog.Logger
@@ -29,8 +29,8 @@ type networkInterface struct {
 	stop     context.CancelFunc
 	running  sync.WaitGroup
 
-	// The owner's, see interfaces: how many hosts there are, whom to tell that one is gone, at which hook the filter is meant
-	// to stand, and why it does not.
+	// The owner's, see interfaces: how many hosts there are, whom to tell that one is gone, at which hook the filter is
+	// meant to stand, and why it does not.
 	users    int
 	released func()
 	wish     v1alpha1.Hook
@@ -44,12 +44,14 @@ type networkInterface struct {
 	lost  error // the interface is of no use any more
 }
 
-// openInterface opens an interface with the filter at the hook that is wished for, or where that is impossible at another one.
+// openInterface opens an interface with the filter at the hook that is wished for, or where that is impossible at
+// another one.
 func openInterface(ctx context.Context, found hostnet.Interface, bpffs string, wish v1alpha1.Hook,
 	log *slog.Logger,
 ) (*networkInterface, error) {
 	port := &networkInterface{
-		Interface: found, log: log.With("interface", found.Name), wish: wish, hosts: map[*attachment]struct{}{}, stop: func() {},
+		Interface: found, log: log.With("interface", found.Name), wish: wish, hosts: map[*attachment]struct{}{},
+		stop: func() {},
 	}
 	config := filter.InterfaceConfig{
 		Ifindex: found.Index, Root: bpffs, Hook: filterHook(wish), HostMAC: found.MAC, Log: port.log,
@@ -70,7 +72,8 @@ func openInterface(ctx context.Context, found hostnet.Interface, bpffs string, w
 		port.close()
 		return nil, err
 	}
-	ctx, port.stop = context.WithCancel(context.WithoutCancel(ctx)) // hosts go on for a moment after the agent was told to end
+	// Hosts go on for a moment after the agent was told to end.
+	ctx, port.stop = context.WithCancel(context.WithoutCancel(ctx))
 	port.running.Go(func() { port.receive(ctx) })
 	port.running.Go(func() { port.watch(ctx) })
 	return port, nil
@@ -112,8 +115,8 @@ func (n *networkInterface) isLost() bool {
 	return n.lost != nil
 }
 
-// close ends what openInterface began. No host is on the interface any more; the filter goes on for clusters that are pinned
-// there, and is removed without any.
+// close ends what openInterface began. No host is on the interface any more; the filter goes on for clusters that are
+// pinned there, and is removed without any.
 func (n *networkInterface) close() {
 	n.stop()
 	n.running.Wait()

@@ -46,7 +46,8 @@ func (n *interfaces) follow(configs []plan.Config) {
 	}
 }
 
-// attach gives a cluster's host its part of the interface that its plan names. What an earlier agent left there is taken over.
+// attach gives a cluster's host its part of the interface that its plan names. What an earlier agent left there is
+// taken over.
 func (n *interfaces) attach(ctx context.Context, cluster string, p *plan.Plan) (*attachment, error) {
 	refused, err := refusedOf(ctx, p.VIPs)
 	if err != nil {
@@ -114,8 +115,8 @@ func (n *interfaces) fill(ctx context.Context, a *attachment) error {
 	return err
 }
 
-// use counts one more host on an interface, which is opened for the first. One that was lost is not used again. A host whose
-// hook is the interface's cannot do without it.
+// use counts one more host on an interface, which is opened for the first. One that was lost is not used again. A host
+// whose hook is the interface's cannot do without it.
 func (n *interfaces) use(ctx context.Context, found hostnet.Interface, wish v1alpha1.Hook) (*networkInterface, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -187,8 +188,8 @@ func (n *interfaces) removeFilter(cluster string) error {
 	return filter.CleanupCluster(n.bpffs, cluster)
 }
 
-// refusedOf returns those of the virtual IPs that are addresses of the node itself. What is on lo, or where kube-proxy keeps the
-// addresses of Services, answers no ARP request.
+// refusedOf returns those of the virtual IPs that are addresses of the node itself. What is on lo, or where kube-proxy
+// keeps the addresses of Services, answers no ARP request.
 func refusedOf(ctx context.Context, vips []netip.Addr) ([]status.Refused, error) {
 	own, err := hostnet.LocalAddresses(ctx)
 	if err != nil {

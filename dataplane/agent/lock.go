@@ -39,8 +39,8 @@ func (h Holder) String() string {
 	return fmt.Sprintf("process %d of %s", h.PID, h.Owner)
 }
 
-// lock is held by one agent on a node at a time: sockets, pins and addresses belong to it. The kernel releases it with the
-// process, however that ends.
+// lock is held by one agent on a node at a time: sockets, pins and addresses belong to it. The kernel releases it with
+// the process, however that ends.
 type lock struct{ file *os.File }
 
 // acquire waits for the lock until ctx ends, and returns nil then.

@@ -10,8 +10,9 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
-// readiness knows whether all hosts on the node are up. A host is up once it has converged, or said why it does not, and for as
-// long as the agent runs then: who rolls out a new agent waits for this one's restart, not for the cluster's health.
+// readiness knows whether all hosts on the node are up. A host is up once it has converged, or said why it does not,
+// and for as long as the agent runs then: who rolls out a new agent waits for this one's restart, not for the cluster's
+// health.
 type readiness struct {
 	mu       sync.Mutex
 	expected []string

@@ -20,8 +20,8 @@ import (
 // setupRetry is the wait after a host could not be set up, or taken down.
 const setupRetry = 2 * time.Second
 
-// runner leads one cluster on this node from one host to the next: the node becomes a host, is set up anew after a failure or a
-// change that a host cannot take, and is a host no longer.
+// runner leads one cluster on this node from one host to the next: the node becomes a host, is set up anew after a
+// failure or a change that a host cannot take, and is a host no longer.
 type runner struct {
 	agent   *agent
 	cluster string

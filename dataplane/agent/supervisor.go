@@ -19,7 +19,8 @@ type supervisor struct {
 }
 
 func newSupervisor(a *agent) *supervisor {
-	return &supervisor{agent: a, updates: make(chan []plan.Config, 1), ended: make(chan *runner), runners: map[string]*runner{}}
+	return &supervisor{agent: a, updates: make(chan []plan.Config, 1), ended: make(chan *runner),
+		runners: map[string]*runner{}}
 }
 
 // deliver makes configs the newest state; one that was not taken yet is forgotten.
@@ -45,8 +46,8 @@ func (s *supervisor) run(ctx context.Context) {
 	close(s.ended)
 }
 
-// resume starts from what is saved, of all clusters, before the source has said anything. What all of them need of the node is
-// registered first, so that none takes away what another one needs.
+// resume starts from what is saved, of all clusters, before the source has said anything. What all of them need of the
+// node is registered first, so that none takes away what another one needs.
 func (s *supervisor) resume(ctx context.Context) {
 	configs := s.agent.registerSaved()
 	for _, c := range configs {

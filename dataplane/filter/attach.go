@@ -126,7 +126,8 @@ func attachXDP(ifindex int, p *ebpf.Program) (link.Link, error) {
 	return link.AttachXDP(link.XDPOptions{Interface: ifindex, Program: p, Flags: link.XDPDriverMode})
 }
 
-var errWithoutTCX = fmt.Errorf("TCX needs Linux 6.6 or later (hook Auto or Clsact does without): %w", ebpf.ErrNotSupported)
+var errWithoutTCX = fmt.Errorf("TCX needs Linux 6.6 or later (hook Auto or Clsact does without): %w",
+	ebpf.ErrNotSupported)
 
 // attachTCX puts the program first: one of another owner that ends the chain or redirects
 // would keep frames from it.

@@ -19,8 +19,8 @@ import (
 // Await returns when no program runs any more that began before the call.
 func (f *Filter) Await() { awaitReaders() }
 
-// Held returns the clients that stay with this host, by the table in force. It reads all entries. Those outside of the own
-// buckets are complete after Await: no more come until the next Apply.
+// Held returns the clients that stay with this host, by the table in force. It reads all entries. Those outside of the
+// own buckets are complete after Await: no more come until the next Apply.
 func (f *Filter) Held() (sticky.Held, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -73,7 +73,8 @@ func (f *Filter) Exceptions() (map[sticky.Client]uint8, error) {
 	return out, err
 }
 
-// ErrExceptionsFull says that there is no room for all clients that other hosts hold: this host may accept some of them.
+// ErrExceptionsFull says that there is no room for all clients that other hosts hold: this host may accept some of
+// them.
 var ErrExceptionsFull = errors.New("more clients are held by other hosts than there is room for")
 
 // SetExceptions adds clients that other hosts hold and removes others, in this order. What finds no room is left out

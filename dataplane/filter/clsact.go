@@ -161,7 +161,8 @@ func removeClsactFilter(f *netlink.BpfFilter) error {
 			return err
 		}
 	}
-	if err := netlink.QdiscDel(clsactOf(f.LinkIndex)); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EINVAL) {
+	if err := netlink.QdiscDel(clsactOf(f.LinkIndex)); err != nil && !errors.Is(err, unix.ENOENT) &&
+		!errors.Is(err, unix.EINVAL) {
 		return fmt.Errorf("remove clsact: %w", err)
 	}
 	return nil

@@ -63,7 +63,9 @@ func openInterfaceMaps(spec *ebpf.CollectionSpec, path string) (_ map[string]*eb
 }
 
 // eachMap opens a map for each spec, or none.
-func eachMap(specs map[string]*ebpf.MapSpec, open func(string, *ebpf.MapSpec) (*ebpf.Map, error)) (map[string]*ebpf.Map, error) {
+func eachMap(
+	specs map[string]*ebpf.MapSpec, open func(string, *ebpf.MapSpec) (*ebpf.Map, error),
+) (map[string]*ebpf.Map, error) {
 	opened := map[string]*ebpf.Map{}
 	for name, s := range specs {
 		m, err := open(name, s)

@@ -264,7 +264,8 @@ func leaveInterface(root, cluster string, r *record) error {
 // disconnectPinned frees the number of a cluster on an interface, whoever has that open.
 func disconnectPinned(path string, number uint32) error {
 	for _, name := range clusterMaps {
-		if err := withPinned(interfaceFile(path, name), func(m *ebpf.Map) error { return deleteInner(m, number) }); err != nil {
+		if err := withPinned(interfaceFile(path, name),
+			func(m *ebpf.Map) error { return deleteInner(m, number) }); err != nil {
 			return err
 		}
 	}

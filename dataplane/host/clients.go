@@ -38,7 +38,9 @@ type clients struct {
 }
 
 // newClients takes over what an agent before this one left in the filter.
-func newClients(p *plan.Plan, s convergence.Settings, f Filter, now func() time.Duration, log *slog.Logger) (*clients, error) {
+func newClients(
+	p *plan.Plan, s convergence.Settings, f Filter, now func() time.Duration, log *slog.Logger,
+) (*clients, error) {
 	exceptions, err := f.Exceptions()
 	if err != nil {
 		return nil, fmt.Errorf("clients of peers: %w", err)
@@ -77,7 +79,8 @@ func (c *clients) follow(peers []convergence.PeerClients, d *convergence.Decisio
 	}
 	c.synced = !c.full && len(known) == len(peers)
 	for _, p := range peers {
-		c.synced = c.synced && p.Released && c.exchange.Has(sticky.Peer{HostID: p.HostID, Incarnation: p.Incarnation, Version: p.Version})
+		c.synced = c.synced && p.Released &&
+			c.exchange.Has(sticky.Peer{HostID: p.HostID, Incarnation: p.Incarnation, Version: p.Version})
 	}
 	may := c.state == convergence.Started && d.LeaseUntil != 0
 	changed = c.waiting || may != c.mayHold
@@ -115,8 +118,8 @@ func (c *clients) open(p *plan.Plan, d *convergence.Decision) bucket.Table {
 	return out.Accept
 }
 
-// applied takes note of what the filter works by now. A list without the clients of buckets that were just lost must not be
-// announced.
+// applied takes note of what the filter works by now. A list without the clients of buckets that were just lost must
+// not be announced.
 func (c *clients) applied(before, now *filter.Table) error {
 	for i := range now.Slots {
 		is := &now.Slots[i]

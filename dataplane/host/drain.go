@@ -10,8 +10,8 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/plan"
 )
 
-// handshakeLimit is how long a handshake that was under way when the drain began may take. What is half open then is dead, or was
-// never meant to open: a SYN flood must not keep a host from stopping.
+// handshakeLimit is how long a handshake that was under way when the drain began may take. What is half open then is
+// dead, or was never meant to open: a SYN flood must not keep a host from stopping.
 const handshakeLimit = 10 * time.Second
 
 // drain follows a "drainstop": the host takes no new connections, and stops when the last one has

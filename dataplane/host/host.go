@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package host is one node's part in one cluster: it feeds the convergence of the hosts with time, heartbeats and counters,
-// and does to the filter, the heartbeats and the node what comes of it.
+// Package host is one node's part in one cluster: it feeds the convergence of the hosts with time, heartbeats and
+// counters, and does to the filter, the heartbeats and the node what comes of it.
 //
 //   - step.go: the order in which that is done, which keeps two hosts from serving one client
 //   - host.go, receive.go, update.go: what a host reacts to
@@ -71,8 +71,8 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// Host is a node while it is a host of a cluster. All its fields belong to the goroutine of Run; Receive alone may be called
-// by others.
+// Host is a node while it is a host of a cluster. All its fields belong to the goroutine of Run; Receive alone may be
+// called by others.
 type Host struct {
 	Config
 
@@ -128,8 +128,8 @@ func New(config Config) (*Host, error) {
 // Wanted is what the node was asked to be last; valid after Run.
 func (h *Host) Wanted() plan.Config { return h.wanted }
 
-// Run takes part until the config makes that impossible or ctx ends, and returns how it ended. After an error the host's buckets
-// may not be handed over, and what it set up is still there.
+// Run takes part until the config makes that impossible or ctx ends, and returns how it ended. After an error the
+// host's buckets may not be handed over, and what it set up is still there.
 func (h *Host) Run(ctx context.Context) (Ending, error) {
 	err := h.serve(ctx)
 	if err != nil {
@@ -193,7 +193,8 @@ func (h *Host) start(ctx context.Context) (err error) {
 	if err := h.refuse(ctx); err != nil {
 		return err
 	}
-	return h.step(ctx, convergence.Carrier{Up: s.Running}, convergence.Offer{Policy: h.offered.Policy()}, h.drain.adminState(h.offered))
+	return h.step(ctx, convergence.Carrier{Up: s.Running}, convergence.Offer{Policy: h.offered.Policy()},
+		h.drain.adminState(h.offered))
 }
 
 // wake is when there is something to do though nothing happens.

@@ -74,7 +74,8 @@ type Place struct {
 	Hook v1alpha1.Hook
 }
 
-// InterfaceSample is what a network interface counts at one moment. Hosts on one interface share it: it must not be changed.
+// InterfaceSample is what a network interface counts at one moment. Hosts on one interface share it: it must not be
+// changed.
 type InterfaceSample struct {
 	// Running says that the interface is up and has a carrier.
 	Running bool

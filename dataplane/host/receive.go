@@ -10,8 +10,8 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat"
 )
 
-// Receive takes the payload of a frame from the segment, which is valid during the call only. It never waits: what the host has
-// no time for is dropped, for peers say it all again.
+// Receive takes the payload of a frame from the segment, which is valid during the call only. It never waits: what the
+// host has no time for is dropped, for peers say it all again.
 func (h *Host) Receive(payload []byte) error {
 	switch heartbeat.KindOf(payload) {
 	case heartbeat.KindMembership:

@@ -123,7 +123,8 @@ func traffic(s *sample) status.Traffic {
 	c := &s.counters
 	return status.Traffic{
 		Admitted: c.Admitted, Rejected: c.Rejected, Invalid: c.Invalid, Delivered: c.Delivered, Answered: c.Answered,
-		Transmitted: s.port.Transmitted, Completed: c.HandshakesCompleted, Untracked: c.Untracked, Connections: s.connections.Count,
+		Transmitted: s.port.Transmitted, Completed: c.HandshakesCompleted, Untracked: c.Untracked,
+		Connections: s.connections.Count,
 	}
 }
 

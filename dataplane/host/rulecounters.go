@@ -20,7 +20,9 @@ type ruleCounters struct {
 }
 
 // report returns what each slot's rule has counted, given the rules in force and the counters of their slots.
-func (r *ruleCounters) report(names slotNames, slots *[bucket.Slots]filter.SlotCounters) [bucket.Slots]filter.SlotCounters {
+func (r *ruleCounters) report(
+	names slotNames, slots *[bucket.Slots]filter.SlotCounters,
+) [bucket.Slots]filter.SlotCounters {
 	r.follow(names, slots)
 	var out [bucket.Slots]filter.SlotCounters
 	for slot, name := range names {

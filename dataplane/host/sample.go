@@ -51,8 +51,8 @@ func (s *sample) idle() bool {
 	return true
 }
 
-// applied keeps sweeps away from the moment after the filter was given another table: a bucket that it lets nothing new into any
-// more is idle only when what it let in before is tracked.
+// applied keeps sweeps away from the moment after the filter was given another table: a bucket that it lets nothing new
+// into any more is idle only when what it let in before is tracked.
 func (r *sampler) applied(now time.Duration) { r.nextSweep = max(r.nextSweep, now+underWay) }
 
 // sweepSoon asks for a sweep as soon as it can tell what the filter let in before now.

@@ -90,7 +90,8 @@ func (h *Host) end(ctx context.Context) (Ending, error) {
 	return ending, err
 }
 
-// judge finds out what follows. A host that cannot tell leaves: a hold in vain costs its clients more than a leave in vain.
+// judge finds out what follows. A host that cannot tell leaves: a hold in vain costs its clients more than a leave in
+// vain.
 func (h *Host) judge(ctx context.Context) (ending Ending, why string, err error) {
 	type judgement struct {
 		ending Ending

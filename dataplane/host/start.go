@@ -69,7 +69,8 @@ func (h *Host) settings() (convergence.Settings, error) {
 	return h.offered.Settings(own, h.incarnation, binary.LittleEndian.Uint32(code[:])), nil
 }
 
-// restore returns the machine that goes on where the last agent stopped, and the buckets that it has, or nil if there is none.
+// restore returns the machine that goes on where the last agent stopped, and the buckets that it has, or nil if there
+// is none.
 func (h *Host) restore(settings convergence.Settings) (*convergence.Machine, bucket.Table) {
 	snapshot, err := h.Store.TakeSnapshot()
 	if err != nil || snapshot == nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/plan"
 )
 
-// maxTurns bounds what one step leads to at once: a heartbeat that did not leave, and a policy that came into force, make a
-// turn each.
+// maxTurns bounds what one step leads to at once: a heartbeat that did not leave, and a policy that came into force,
+// make a turn each.
 const maxTurns = 4
 
 // step lets the state machine take events, and does what comes of it.
@@ -34,7 +34,8 @@ func (h *Host) step(ctx context.Context, events ...convergence.Event) error {
 	return nil
 }
 
-// turn is one call of the state machine, and all that it asks for. The order is what keeps two hosts from serving one client:
+// turn is one call of the state machine, and all that it asks for. The order is what keeps two hosts from serving one
+// client:
 //
 //  1. release: the filter works by the decision. Buckets that the host gave up take nothing new from now on.
 //  2. tell: the heartbeat says so, and peers may take the buckets.

@@ -51,5 +51,6 @@ func (w *tableWatch) message() string {
 		untracked = fmt.Sprintf("at least %d new connections were", rounded)
 	}
 	return fmt.Sprintf("all %d entries of the connection table are in use; %s accepted untracked since, which breaks them if their "+
-		"bucket moves to another host; raise spec.dataplane.maxConnections, or see why so many connections are open", w.size, untracked)
+		"bucket moves to another host; raise spec.dataplane.maxConnections, or see why so many connections are open", w.size,
+		untracked)
 }

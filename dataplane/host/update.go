@@ -48,8 +48,8 @@ func (h *Host) update(ctx context.Context) error {
 	return h.step(ctx, convergence.Offer{Policy: p.Policy()}, h.drain.adminState(p))
 }
 
-// refuse finds out which virtual IPs are the node's own addresses. They are not served, here alone: peers may serve them. It is
-// an error if nothing is left to serve.
+// refuse finds out which virtual IPs are the node's own addresses. They are not served, here alone: peers may serve
+// them. It is an error if nothing is left to serve.
 func (h *Host) refuse(ctx context.Context) error {
 	p := h.planInForce()
 	vips := slices.Clone(p.VIPs)
@@ -67,7 +67,8 @@ func (h *Host) refuse(ctx context.Context) error {
 		return nil
 	}
 	for _, r := range refused {
-		h.Log.Error("Virtual IP is an address of this node and is not served here", "virtualIP", r.VirtualIP, "interface", r.Interface)
+		h.Log.Error("Virtual IP is an address of this node and is not served here", "virtualIP", r.VirtualIP, "interface",
+			r.Interface)
 	}
 	h.refused, h.stale = refused, true
 	if t := withoutVIPs(filter.Table{VIPs: p.VIPs}, refused); len(t.VIPs) == 0 {
@@ -76,7 +77,8 @@ func (h *Host) refuse(ctx context.Context) error {
 	return nil
 }
 
-// withoutVIPs returns the table without virtual IPs that are refused. A rule for one of them alone keeps its slot, and matches no packet.
+// withoutVIPs returns the table without virtual IPs that are refused. A rule for one of them alone keeps its slot, and
+// matches no packet.
 func withoutVIPs(t filter.Table, refused []status.Refused) filter.Table {
 	for _, r := range refused {
 		t.VIPs = slices.DeleteFunc(slices.Clone(t.VIPs), func(vip netip.Addr) bool { return vip == r.VirtualIP })

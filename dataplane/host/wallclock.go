@@ -4,7 +4,8 @@ package host
 
 import "time"
 
-// wallClock holds the wall clock's time of the few moments in a report, so that they do not jitter from one report to the next.
+// wallClock holds the wall clock's time of the few moments in a report, so that they do not jitter from one report to
+// the next.
 type wallClock map[time.Duration]time.Time
 
 // moments is how many one report can hold, and those of the report before.

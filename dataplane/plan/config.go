@@ -4,8 +4,8 @@ package plan
 
 import "github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 
-// Config is what one node is asked to be in one cluster: a host of it, or no longer one. A config source delivers it, and the
-// objects in it must not be changed afterwards.
+// Config is what one node is asked to be in one cluster: a host of it, or no longer one. A config source delivers it,
+// and the objects in it must not be changed afterwards.
 type Config struct {
 	// Cluster is the cluster-wide part, equal on all hosts.
 	Cluster *v1alpha1.LoadBalancingCluster `json:"cluster,omitempty"`

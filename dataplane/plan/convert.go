@@ -20,14 +20,15 @@ func (p *Plan) Policy() convergence.Policy {
 	for _, slot := range p.UsedSlots() {
 		s := &p.Slots[slot]
 		policy.Slots[slot] = convergence.SlotPolicy{
-			Mode: s.Mode, Digest: s.Digest, Weight: s.Weight, Priority: s.Priority, State: heartbeatState(s.State), Name: p.SlotName(slot),
+			Mode: s.Mode, Digest: s.Digest, Weight: s.Weight, Priority: s.Priority, State: heartbeatState(s.State),
+			Name: p.SlotName(slot),
 		}
 	}
 	return policy
 }
 
-// Settings is what convergence needs of the plan once. hostAddr is the node's own address on the interface, incarnation grows with
-// every start of the host, hostCode is random.
+// Settings is what convergence needs of the plan once. hostAddr is the node's own address on the interface, incarnation
+// grows with every start of the host, hostCode is random.
 func (p *Plan) Settings(hostAddr netip.Addr, incarnation uint64, hostCode uint32) convergence.Settings {
 	s := convergence.Settings{
 		HostID:      p.HostID,
@@ -62,8 +63,8 @@ func (p *Plan) AdminState() convergence.AdminState {
 	}
 }
 
-// Table is what the filter shall do by this plan and the buckets that convergence gave the host. mayHold says that the host
-// may keep clients by extended affinity.
+// Table is what the filter shall do by this plan and the buckets that convergence gave the host. mayHold says that the
+// host may keep clients by extended affinity.
 func (p *Plan) Table(d *convergence.Decision, mayHold bool) filter.Table {
 	t := filter.Table{Epoch: uint64(d.Epoch), VIPs: p.VIPs}
 	for _, r := range p.Rules {
@@ -81,8 +82,8 @@ func (p *Plan) Table(d *convergence.Decision, mayHold bool) filter.Table {
 	return t
 }
 
-// holds reports whether extended affinity works in a slot. Who takes no new connections holds nobody; but as long as it has
-// buckets, it leaves the clients of others alone.
+// holds reports whether extended affinity works in a slot. Who takes no new connections holds nobody; but as long as it
+// has buckets, it leaves the clients of others alone.
 func (s *Slot) holds(mayHold bool, own bucket.Map) bool {
 	return s.Sticky != 0 && (own != 0 || mayHold && s.State == v1alpha1.RuleStateEnabled && s.Weight > 0)
 }

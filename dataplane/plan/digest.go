@@ -12,8 +12,8 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/filter"
 )
 
-// What the digests are of, with the version of their contents. Hosts of two versions of kube-wlbs form one cluster only while
-// they come to the same digests: see docs/design/wire.md before changing anything here.
+// What the digests are of, with the version of their contents. Hosts of two versions of kube-wlbs form one cluster only
+// while they come to the same digests: see docs/design/wire.md before changing anything here.
 const (
 	policyContent = "kube-wlbs policy 1"
 	slotContent   = "kube-wlbs slot 1"
@@ -26,8 +26,8 @@ const (
 	contentPortTo    = 65535
 )
 
-// digestAll computes the digests of what all hosts must have in common. Settings of single hosts are not in them: they travel in
-// heartbeats and may differ.
+// digestAll computes the digests of what all hosts must have in common. Settings of single hosts are not in them: they
+// travel in heartbeats and may differ.
 func (p *Plan) digestAll(spec *v1alpha1.LoadBalancingClusterSpec) error {
 	var err error
 	if p.Digest, err = p.policyDigest(spec); err != nil {
@@ -79,7 +79,8 @@ func encodePortRule(e *encoder, r *v1alpha1.PortRule, vip netip.Addr) {
 	e.number(3, uint64(r.Ports.To), contentPortTo)
 	word(e, 4, "protocol", r.Protocol, v1alpha1.ProtocolBoth, v1alpha1.ProtocolTCP, v1alpha1.ProtocolUDP)
 	e.bytes(5, vip.AsSlice())
-	word(e, 6, "filteringMode", r.FilteringMode, v1alpha1.FilteringModeMultiple, v1alpha1.FilteringModeSingle, v1alpha1.FilteringModeDisabled)
+	word(e, 6, "filteringMode", r.FilteringMode, v1alpha1.FilteringModeMultiple, v1alpha1.FilteringModeSingle,
+		v1alpha1.FilteringModeDisabled)
 	if r.FilteringMode == v1alpha1.FilteringModeMultiple {
 		word(e, 7, "affinity", r.Affinity, v1alpha1.AffinitySingle, v1alpha1.AffinityNone, v1alpha1.AffinityNetwork)
 		if r.AffinityTimeoutSeconds != nil {
@@ -88,8 +89,8 @@ func encodePortRule(e *encoder, r *v1alpha1.PortRule, vip netip.Addr) {
 	}
 }
 
-// slotDigest is of what decides which packets fall into a slot, and into which bucket: the rules that have a say, and the affinity.
-// Into the default slot fall the packets that no rule takes.
+// slotDigest is of what decides which packets fall into a slot, and into which bucket: the rules that have a say, and
+// the affinity. Into the default slot fall the packets that no rule takes.
 func (p *Plan) slotDigest(rules []filter.Rule, affinity filter.Affinity, isDefault bool) (uint64, error) {
 	e := newEncoder(slotContent)
 	e.addrs(1, p.VIPs)
@@ -119,8 +120,8 @@ func affinityNumber(a filter.Affinity) uint64 {
 	}
 }
 
-// keyRules gives a key to each rule with extended affinity, by what falls into it: clients stay where they are when rules
-// only change places. All hosts come to the same keys, which are on the wire with the clients.
+// keyRules gives a key to each rule with extended affinity, by what falls into it: clients stay where they are when
+// rules only change places. All hosts come to the same keys, which are on the wire with the clients.
 func (p *Plan) keyRules() {
 	used := map[uint32]bool{0: true}
 	for slot := range p.SlotNames {

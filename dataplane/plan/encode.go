@@ -10,8 +10,9 @@ import (
 	"slices"
 )
 
-// encoder writes what a digest is taken of: a list of fields, each with a tag of its own, in ascending order. It is part of the
-// wire contract (docs/design/wire.md), so nothing here may change. A field whose value is its default is left out.
+// encoder writes what a digest is taken of: a list of fields, each with a tag of its own, in ascending order. It is
+// part of the wire contract (docs/design/wire.md), so nothing here may change. A field whose value is its default is
+// left out.
 //
 //	field = tag, value        both as unsigned varints (encoding/binary), or
 //	field = tag, length, bytes
@@ -39,8 +40,8 @@ func (e *encoder) flag(field uint64, value bool) {
 	}
 }
 
-// word writes which of the known words a value is, by its place among them; the first one is the default. A word that is not
-// known makes the digest impossible: a later version has given it a meaning. name is the field's, for the error.
+// word writes which of the known words a value is, by its place among them; the first one is the default. A word that
+// is not known makes the digest impossible: a later version has given it a meaning. name is the field's, for the error.
 func word[T ~string](e *encoder, field uint64, name string, value T, known ...T) {
 	place := slices.Index(known, value)
 	if place < 0 {
@@ -80,7 +81,8 @@ func (e *encoder) nested(field uint64, write func(*encoder)) {
 	}
 }
 
-// sum returns the digest: the first 8 bytes of the SHA-256, as a big-endian number. It is never 0, which stands for none.
+// sum returns the digest: the first 8 bytes of the SHA-256, as a big-endian number. It is never 0, which stands for
+// none.
 func (e *encoder) sum() (uint64, error) {
 	sum := sha256.Sum256(e.b)
 	return max(binary.BigEndian.Uint64(sum[:]), 1), e.err

@@ -9,8 +9,8 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat"
 )
 
-// Identities returns the host's extended heartbeats: one for each of its own addresses on the interface, and one for the
-// cluster's first virtual IP of each family, by which an IPv6-only cluster is known.
+// Identities returns the host's extended heartbeats: one for each of its own addresses on the interface, and one for
+// the cluster's first virtual IP of each family, by which an IPv6-only cluster is known.
 func (p *Plan) Identities(own []netip.Addr) []heartbeat.Identity {
 	i := heartbeat.Identity{HostID: p.HostID, HostKey: p.HostKey(), ClusterKey: p.ClusterKey(), HostName: p.NodeName}
 	if p.Primary.Is4() {

@@ -32,16 +32,18 @@ type Plan struct {
 	// DrainTimeout is how long a drain may take; 0 is no limit.
 	DrainTimeout time.Duration
 
-	// InterfaceName is the cluster's network interface on this node; empty for the one with a route to the first virtual IP.
+	// InterfaceName is the cluster's network interface on this node; empty for the one with a route to the first virtual
+	// IP.
 	InterfaceName string
 	// Hook is where the filter attaches.
 	Hook v1alpha1.Hook
 	// Connections is the size of the table of tracked connections.
 	Connections uint32
-	// Primary is the first virtual IP of the cluster, whether the cluster holds it or not: what tells clusters apart derives from it.
+	// Primary is the first virtual IP of the cluster, whether the cluster holds it or not: what tells clusters apart
+	// derives from it.
 	Primary netip.Addr
-	// VIPs are the virtual IPs that the host serves, in the cluster's order: those that the cluster holds. A host without any does
-	// not join the cluster.
+	// VIPs are the virtual IPs that the host serves, in the cluster's order: those that the cluster holds. A host without
+	// any does not join the cluster.
 	VIPs []netip.Addr
 	// ClusterMAC is what the virtual IPs resolve to, HeartbeatMAC where heartbeats go.
 	ClusterMAC, HeartbeatMAC net.HardwareAddr
@@ -58,17 +60,19 @@ type Plan struct {
 	// StallEvicts says that a stalled host gives up its buckets.
 	StallEvicts bool
 
-	// SlotNames are the names of the port rules by slot: the slots in use are those below its length, and bucket.DefaultSlot.
+	// SlotNames are the names of the port rules by slot: the slots in use are those below its length, and
+	// bucket.DefaultSlot.
 	SlotNames []string
 	// Slots are the policies of the slots, and this host's part in them.
 	Slots [bucket.Slots]Slot
 	// Rules are the port rules by slot: which packets fall into which slot. What none of them matches falls into
-	// bucket.DefaultSlot. A rule for one virtual IP that the host does not serve is among them; no packet falls into its slot.
+	// bucket.DefaultSlot. A rule for one virtual IP that the host does not serve is among them; no packet falls into its
+	// slot.
 	Rules []filter.Rule
 }
 
-// New resolves what a node is asked to be. Its errors name the cluster or host, and the field at fault. The config must not be
-// that of a node that is removed.
+// New resolves what a node is asked to be. Its errors name the cluster or host, and the field at fault. The config must
+// not be that of a node that is removed.
 func New(c Config) (*Plan, error) {
 	spec, host := &c.Cluster.Spec, &c.Host.Spec
 	if host.HostID < 1 || host.HostID > v1alpha1.MaxHosts {
@@ -110,8 +114,8 @@ func (p *Plan) resolve(spec *v1alpha1.LoadBalancingClusterSpec, host *v1alpha1.L
 	return p.digestAll(spec)
 }
 
-// NeedsRestart reports whether the plan asks for more than a host can change while it is a member: it has to leave the cluster
-// and to begin anew.
+// NeedsRestart reports whether the plan asks for more than a host can change while it is a member: it has to leave the
+// cluster and to begin anew.
 func (p *Plan) NeedsRestart(old *Plan) bool {
 	return p.HostID != old.HostID || p.InterfaceName != old.InterfaceName ||
 		p.Connections != old.Connections || p.ClusterMAC.String() != old.ClusterMAC.String() || p.Primary != old.Primary

@@ -32,7 +32,9 @@ type Slot struct {
 	StickyFor time.Duration
 }
 
-func (p *Plan) resolveRules(spec *v1alpha1.LoadBalancingClusterSpec, host *v1alpha1.LoadBalancingHostSpec, all []netip.Addr) error {
+func (p *Plan) resolveRules(
+	spec *v1alpha1.LoadBalancingClusterSpec, host *v1alpha1.LoadBalancingHostSpec, all []netip.Addr,
+) error {
 	rules := spec.EffectivePortRules()
 	if len(rules) > v1alpha1.MaxPortRules {
 		return fmt.Errorf("spec.portRules: %d rules, at most %d are possible", len(rules), v1alpha1.MaxPortRules)
@@ -53,7 +55,8 @@ func (p *Plan) resolveRules(spec *v1alpha1.LoadBalancingClusterSpec, host *v1alp
 			Priority: handlingOrder(mine.HandlingPriority, host.HostID),
 			State:    mine.State,
 		}
-		if r.AffinityTimeoutSeconds != nil && r.FilteringMode == v1alpha1.FilteringModeMultiple && r.Affinity != v1alpha1.AffinityNone {
+		if r.AffinityTimeoutSeconds != nil && r.FilteringMode == v1alpha1.FilteringModeMultiple &&
+			r.Affinity != v1alpha1.AffinityNone {
 			p.Slots[slot].StickyFor = time.Duration(*r.AffinityTimeoutSeconds) * time.Second
 		}
 	}
@@ -90,8 +93,8 @@ func filterRule(r *v1alpha1.PortRule, slot int, all []netip.Addr) (filter.Rule, 
 	return rule, nil
 }
 
-// handlingOrder is a host's place in a Single rule as heartbeats carry it: 0..31 for the handling priorities 1..32, then hosts
-// without one by their IDs.
+// handlingOrder is a host's place in a Single rule as heartbeats carry it: 0..31 for the handling priorities 1..32,
+// then hosts without one by their IDs.
 func handlingOrder(priority *int32, hostID int32) uint8 {
 	if priority == nil {
 		return uint8(v1alpha1.MaxHosts + hostID - 1)

@@ -12,8 +12,11 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
-// resolveVIPs finds the virtual IPs that the host serves, of all that the cluster has, and what derives from the primary one.
-func (p *Plan) resolveVIPs(spec *v1alpha1.LoadBalancingClusterSpec, host *v1alpha1.LoadBalancingHostSpec, all []netip.Addr) (err error) {
+// resolveVIPs finds the virtual IPs that the host serves, of all that the cluster has, and what derives from the
+// primary one.
+func (p *Plan) resolveVIPs(
+	spec *v1alpha1.LoadBalancingClusterSpec, host *v1alpha1.LoadBalancingHostSpec, all []netip.Addr,
+) (err error) {
 	if len(all) == 0 {
 		return errors.New("spec.virtualIPs: at least one is needed")
 	}

@@ -20,7 +20,8 @@ type Load struct {
 	Target netip.AddrPort
 	// Clients is how many client addresses take part, from First on.
 	First, Clients int
-	// Remote makes the clients come from beyond the segment, each from a network of its own: see RemoteAddr and RemoteAddr6.
+	// Remote makes the clients come from beyond the segment, each from a network of its own: see RemoteAddr and
+	// RemoteAddr6.
 	Remote bool
 	// Connections is how many connections each client makes; 0 means until Stop, at most for Limit.
 	Connections int

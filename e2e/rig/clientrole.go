@@ -134,7 +134,8 @@ func ask(conn net.Conn, l Load) (host string, err error) {
 }
 
 func dial(l Load, client netip.Addr) (net.Conn, error) {
-	d := net.Dialer{Timeout: l.Timeout, Control: l.Header.control, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(client, 0))}
+	d := net.Dialer{Timeout: l.Timeout, Control: l.Header.control,
+		LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(client, 0))}
 	network := "tcp"
 	if l.UDP {
 		network, d.LocalAddr = "udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(client, 0))

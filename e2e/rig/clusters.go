@@ -29,7 +29,8 @@ func (r *Rig) NewCluster(name string, vip netip.Addr) *v1alpha1.LoadBalancingClu
 	return c
 }
 
-// Add gives a rig made with Options.Several another cluster, or puts changes of one into force. Agents that run notice it.
+// Add gives a rig made with Options.Several another cluster, or puts changes of one into force. Agents that run notice
+// it.
 func (r *Rig) Add(cluster *v1alpha1.LoadBalancingCluster) error {
 	return writeCluster(filepath.Join(r.configDir(), cluster.Name+".yaml"), cluster)
 }
@@ -50,7 +51,8 @@ func (r *Rig) ConvergedIn(ctx context.Context, cluster string) error {
 				return err
 			}
 			if s := &is.Status; s.State != v1alpha1.HostConverged || !slices.Equal(s.Members, want) {
-				return fmt.Errorf("%s is %s with members %v in %s, want Converged with %v", h.Name, s.State, s.Members, cluster, want)
+				return fmt.Errorf("%s is %s with members %v in %s, want Converged with %v", h.Name, s.State, s.Members, cluster,
+					want)
 			}
 		}
 		return nil

@@ -80,7 +80,8 @@ func (h *Host) StartServer() error {
 		command = self
 	}
 	var err error
-	h.server, err = h.NS.start(h.path("server.log"), h.rig.opts.Detach, roleEnv("server", serverConfig{Name: h.Name}), command)
+	h.server, err = h.NS.start(h.path("server.log"), h.rig.opts.Detach, roleEnv("server", serverConfig{Name: h.Name}),
+		command)
 	return err
 }
 

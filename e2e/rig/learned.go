@@ -65,8 +65,8 @@ func (l *learned) add(mac net.HardwareAddr, port int) {
 	}
 }
 
-// watchSources opens a socket for all frames that come into the bridge from a multicast MAC, which a Linux bridge drops and
-// other switches may learn, or from one that begins as the cluster MAC of Unicast mode does.
+// watchSources opens a socket for all frames that come into the bridge from a multicast MAC, which a Linux bridge drops
+// and other switches may learn, or from one that begins as the cluster MAC of Unicast mode does.
 func (l *learned) watchSources() error {
 	const source, group, unicastMode = 6, 1, 0x02bf
 	accept := []unix.SockFilter{
@@ -84,7 +84,8 @@ func (l *learned) watchSources() error {
 	}
 	all := binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, unix.ETH_P_ALL))
 	return errors.Join(
-		unix.SetsockoptSockFprog(l.odd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(accept)), Filter: &accept[0]}),
+		unix.SetsockoptSockFprog(l.odd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
+			&unix.SockFprog{Len: uint16(len(accept)), Filter: &accept[0]}),
 		unix.SetsockoptInt(l.odd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1),
 		unix.Bind(l.odd, &unix.SockaddrLinklayer{Protocol: all}))
 }

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Leftovers names everything of the agent that is still on the host: addresses, receive filters, groups, programs, disciplines,
-// pins and files. A host that never ran an agent has none.
+// Leftovers names everything of the agent that is still on the host: addresses, receive filters, groups, programs,
+// disciplines, pins and files. A host that never ran an agent has none.
 func (h *Host) Leftovers() ([]string, error) {
 	var left []string
 	err := h.NS.Do(func() error {

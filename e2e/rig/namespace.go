@@ -90,7 +90,8 @@ func (n *Namespace) Run(command string, args ...string) (string, error) {
 		return err
 	})
 	if err != nil {
-		return "", fmt.Errorf("%s %s in %s: %w: %s", command, strings.Join(args, " "), n.Name, err, strings.TrimSpace(string(out)))
+		return "", fmt.Errorf("%s %s in %s: %w: %s", command, strings.Join(args, " "), n.Name, err,
+			strings.TrimSpace(string(out)))
 	}
 	return string(out), nil
 }

@@ -12,8 +12,8 @@ import (
 // farBridge is the other switch of a network that is partitioned.
 const farBridge = "br1"
 
-// Partition moves the cables of some hosts to a switch of their own. Nobody loses a carrier, but those hosts hear neither the
-// others nor the clients any more. Heal ends it.
+// Partition moves the cables of some hosts to a switch of their own. Nobody loses a carrier, but those hosts hear
+// neither the others nor the clients any more. Heal ends it.
 func (r *Rig) Partition(hosts ...*Host) error {
 	return r.Bridge.Do(func() error {
 		if err := addBridge(farBridge); err != nil {

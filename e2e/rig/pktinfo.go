@@ -42,7 +42,8 @@ func sourceOf(oob []byte) []byte {
 		case m.Header.Level == unix.IPPROTO_IP && m.Header.Type == unix.IP_PKTINFO && len(m.Data) >= unix.SizeofInet4Pktinfo:
 			to := (*unix.Inet4Pktinfo)(unsafe.Pointer(&m.Data[0]))
 			return unix.PktInfo4(&unix.Inet4Pktinfo{Spec_dst: to.Addr})
-		case m.Header.Level == unix.IPPROTO_IPV6 && m.Header.Type == unix.IPV6_PKTINFO && len(m.Data) >= unix.SizeofInet6Pktinfo:
+		case m.Header.Level == unix.IPPROTO_IPV6 && m.Header.Type == unix.IPV6_PKTINFO &&
+			len(m.Data) >= unix.SizeofInet6Pktinfo:
 			to := (*unix.Inet6Pktinfo)(unsafe.Pointer(&m.Data[0]))
 			return unix.PktInfo6(&unix.Inet6Pktinfo{Addr: to.Addr})
 		}

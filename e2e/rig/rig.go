@@ -248,8 +248,8 @@ func (r *Rig) StartAll() error {
 	return errors.Join(append(errs, r.writeBooks())...)
 }
 
-// Close ends all processes and takes down what the rig made, but the files in Dir. It is an error if the bridge ever learned
-// a cluster MAC.
+// Close ends all processes and takes down what the rig made, but the files in Dir. It is an error if the bridge ever
+// learned a cluster MAC.
 func (r *Rig) Close() error {
 	errs := []error{r.learned.end(r.vips())}
 	for _, h := range r.Hosts {
@@ -268,7 +268,8 @@ func (r *Rig) Close() error {
 }
 
 func unmount(path string) error {
-	if err := unix.Unmount(path, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+	if err := unix.Unmount(path, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) &&
+		!errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("unmount %s: %w", path, err)
 	}
 	return nil

@@ -18,7 +18,8 @@ type serverConfig struct {
 	Name string
 }
 
-// OtherPort is a second port of the servers that no rule of the rig covers; SecondPort and ThirdPort are for rules of tests.
+// OtherPort is a second port of the servers that no rule of the rig covers; SecondPort and ThirdPort are for rules of
+// tests.
 const (
 	OtherPort  = 8080
 	SecondPort = 8081

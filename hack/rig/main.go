@@ -127,6 +127,7 @@ func howToPlay(r *rig.Rig, dir, agent string) string {
 	}
 	line("  tc -n %s qdisc del dev eth0 root                    # and well again", last.NS.Name)
 	line("")
-	line("Configuration: %s/clusters/web.yaml (agents notice changes). Logs: %s/node-*/agent.log. Down: make rig-down", dir, dir)
+	line("Configuration: %s/clusters/web.yaml (agents notice changes). Logs: %s/node-*/agent.log. Down: make rig-down",
+		dir, dir)
 	return b.String()
 }

@@ -70,7 +70,8 @@ func ownMirrors(ctx context.Context) (map[string]string, error) {
 	if mirror := os.Getenv(mirrorVariable); mirror != "" {
 		return map[string]string{"Debian": mirror, "Debian-Security": strings.TrimSuffix(mirror, "/") + "-security"}, nil
 	}
-	out, err := output(exec.CommandContext(ctx, "apt-get", "indextargets", "Created-By: Packages", "Origin: Debian", "--format", "$(LABEL) $(REPO_URI)"))
+	out, err := output(exec.CommandContext(ctx, "apt-get", "indextargets", "Created-By: Packages", "Origin: Debian",
+		"--format", "$(LABEL) $(REPO_URI)"))
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +118,8 @@ func (a *apt) download(ctx context.Context, packages ...debianPackage) ([]string
 	_, err := output(a.command(ctx, "apt-get", append([]string{"download"}, names...)...))
 	for i, f := range files {
 		// apt escapes what its file names must not have, in its own way.
-		if found, _ := filepath.Glob(filepath.Join(a.dir, "archives", packages[i].name+"_*_"+packages[i].arch+".deb")); len(found) > 0 {
+		if found, _ := filepath.Glob(filepath.Join(a.dir, "archives",
+			packages[i].name+"_*_"+packages[i].arch+".deb")); len(found) > 0 {
 			files[i] = found[len(found)-1]
 		} else if err == nil {
 			err = fmt.Errorf("%s was not downloaded", f)

@@ -63,7 +63,8 @@ func (m *Machine) command(ctx context.Context) *exec.Cmd {
 	}
 	const memory, processors = "3G", "2"
 	args = append(args,
-		"-accel", accel, "-smp", processors, "-m", memory, "-display", "none", "-monitor", "none", "-no-reboot", "-nic", "none",
+		"-accel", accel, "-smp", processors, "-m", memory, "-display", "none", "-monitor", "none", "-no-reboot", "-nic",
+		"none",
 		"-kernel", m.Kernel.image(), "-initrd", m.Root,
 		"-append", "console="+console+" panic=-1 mitigations=off quiet loglevel=5 random.trust_cpu=on"+
 			// Watchdogs bark where the host gives no time.
@@ -78,7 +79,8 @@ func (m *Machine) command(ctx context.Context) *exec.Cmd {
 			// Without its ROM, which waits for the network to boot from.
 			"-device", fmt.Sprintf("%s,netdev=n%d,mac=%s,romfile=", c.Model, i, c.MAC))
 	}
-	cmd := exec.CommandContext(ctx, program, args...) //nolint:gosec // whoever sets the accelerator may run programs anyway
+	cmd := exec.CommandContext(ctx, program,
+		args...) //nolint:gosec // whoever sets the accelerator may run programs anyway
 	cmd.Stderr = os.Stderr
 	return cmd
 }
@@ -105,7 +107,8 @@ func (m *Machine) run(ctx context.Context, handle func(job.Event)) error {
 		return errors.Join(fmt.Errorf("machine: %w", err), ctx.Err(), readErr)
 	}
 	if !done {
-		return errors.Join(fmt.Errorf("the machine ended before its job; %s ends with:\n%s", filepath.Base(m.Console), m.lastWords()), readErr)
+		return errors.Join(fmt.Errorf("the machine ended before its job; %s ends with:\n%s", filepath.Base(m.Console),
+			m.lastWords()), readErr)
 	}
 	return errors.Join(readErr, m.complaint())
 }

@@ -116,7 +116,8 @@ func (r *result) String() string {
 	if r.end == nil {
 		return fmt.Sprintf("%s: %s: not done", r.kernel, r.step)
 	}
-	s := fmt.Sprintf("%s: %s: %d passed, %d failed, %d skipped, %v", r.kernel, r.step, r.passed, r.failed, r.skipped, r.end.Took.Round(time.Second))
+	s := fmt.Sprintf("%s: %s: %d passed, %d failed, %d skipped, %v", r.kernel, r.step, r.passed, r.failed, r.skipped,
+		r.end.Took.Round(time.Second))
 	if len(r.again) > 0 && r.ok() {
 		s += fmt.Sprintf("; at the second attempt: %s", strings.Join(r.again, " "))
 	}

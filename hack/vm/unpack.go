@@ -106,7 +106,8 @@ func destination(name string) string {
 // isWanted reports whether networking, or one of the emulated cards, may ask for a module.
 func isWanted(module string) bool {
 	for _, not := range []string{
-		"wireless", "mac80211", "bluetooth", "/nfc/", "/sunrpc/", "/ceph/", "/rds/", "/tipc/", "/smc/", "/can/", "/batman", "ieee802154",
+		"wireless", "mac80211", "bluetooth", "/nfc/", "/sunrpc/", "/ceph/", "/rds/", "/tipc/", "/smc/", "/can/", "/batman",
+		"ieee802154",
 		"mac802154", "6lowpan", "/rxrpc/", "/dccp/", "/atm/", "/ax25/", "/netrom/", "/rose/",
 		"/ice/", "/i40e/", "/ixgb", "/iavf/", "/fm10k/", "/igc/", "/idpf/",
 	} {

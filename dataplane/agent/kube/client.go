@@ -43,8 +43,8 @@ func NewClient(config *rest.Config) (rest.Interface, error) {
 	return client, nil
 }
 
-// tokenFile authenticates requests by the token in a file, as it is at that moment. A token dies with its ServiceAccount: client-go
-// would go on with a cached one for a minute after the kubelet wrote that of a new one.
+// tokenFile authenticates requests by the token in a file, as it is at that moment. A token dies with its
+// ServiceAccount: client-go would go on with a cached one for a minute after the kubelet wrote that of a new one.
 type tokenFile struct {
 	path string
 	next http.RoundTripper

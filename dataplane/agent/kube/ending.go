@@ -29,11 +29,11 @@ const (
 	askRetry   = 100 * time.Millisecond
 )
 
-// Ending says what follows when the agent is told to end. A container is told to end for many reasons, and what tells them apart
-// is who wants it: a pod that is replaced, by an upgrade, by kubectl or by an eviction, was deleted in the API
-// before, and its DaemonSet is there to make the next one. When the node shuts down, in whatever way, nobody deleted the
-// pod: systemd ends its processes, or the kubelet does on its own (graceful node shutdown). It is that, and not
-// a sign of a shutdown that each init system and each kind of shutdown gives in another way, which is looked for.
+// Ending says what follows when the agent is told to end. A container is told to end for many reasons, and what tells
+// them apart is who wants it: a pod that is replaced, by an upgrade, by kubectl or by an eviction, was deleted in the
+// API before, and its DaemonSet is there to make the next one. When the node shuts down, in whatever way, nobody
+// deleted the pod: systemd ends its processes, or the kubelet does on its own (graceful node shutdown). It is that, and
+// not a sign of a shutdown that each init system and each kind of shutdown gives in another way, which is looked for.
 func (p *Pod) Ending(ctx context.Context) (ending host.Ending, why string) {
 	pod, err := p.object(ctx, "/api/v1/namespaces", p.Namespace, "pods", p.Name)
 	switch {
@@ -45,7 +45,8 @@ func (p *Pod) Ending(ctx context.Context) (ending host.Ending, why string) {
 	daemonSet, err := p.object(ctx, "/apis/apps/v1/namespaces", p.Namespace, "daemonsets", p.DaemonSet)
 	switch {
 	case err != nil:
-		return host.EndingShutdown, fmt.Sprintf("the agent's pod was deleted, and whether another follows is unknown: %v", err)
+		return host.EndingShutdown,
+			fmt.Sprintf("the agent's pod was deleted, and whether another follows is unknown: %v", err)
 	case daemonSet == nil || !daemonSet.DeletionTimestamp.IsZero():
 		return host.EndingRemoval, fmt.Sprintf("the agent's pod and DaemonSet %s/%s were deleted", p.Namespace, p.DaemonSet)
 	}

@@ -18,7 +18,8 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/host"
 )
 
-// Sink writes the status of the node's LoadBalancingHosts. Each host has a writer of its own: none waits for another one's.
+// Sink writes the status of the node's LoadBalancingHosts. Each host has a writer of its own: none waits for another
+// one's.
 type Sink struct {
 	client rest.Interface
 	node   string

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package kube connects an agent to Kubernetes: its configs come from the LoadBalancingClusters and the LoadBalancingHosts of its
-// node, its status goes to the latter.
+// Package kube connects an agent to Kubernetes: its configs come from the LoadBalancingClusters and the
+// LoadBalancingHosts of its node, its status goes to the latter.
 package kube
 
 import (
@@ -47,7 +47,8 @@ func (s *Source) Run(ctx context.Context, deliver func([]plan.Config)) error {
 		}
 	}
 	clusters, clusterInformer := s.informer(clusterResource, fields.Everything(), &v1alpha1.LoadBalancingCluster{}, update)
-	hosts, hostInformer := s.informer(hostResource, fields.OneTermEqualSelector("spec.nodeName", s.Node), &v1alpha1.LoadBalancingHost{}, update)
+	hosts, hostInformer := s.informer(hostResource, fields.OneTermEqualSelector("spec.nodeName", s.Node),
+		&v1alpha1.LoadBalancingHost{}, update)
 
 	var wg sync.WaitGroup
 	for _, i := range []cache.Controller{clusterInformer, hostInformer} {
@@ -63,8 +64,8 @@ func (s *Source) Run(ctx context.Context, deliver func([]plan.Config)) error {
 	return nil
 }
 
-// configs are those of all hosts of the node, by the clusters' creation times, then names. A host whose cluster is not known, and that
-// is not deleted, is left out: the cluster is new, and its event follows that of the host.
+// configs are those of all hosts of the node, by the clusters' creation times, then names. A host whose cluster is not
+// known, and that is not deleted, is left out: the cluster is new, and its event follows that of the host.
 func configs(clusters, hosts cache.Store) []plan.Config {
 	byName := map[string]*v1alpha1.LoadBalancingCluster{}
 	for _, o := range clusters.List() {
@@ -98,7 +99,9 @@ func createdAt(c plan.Config) time.Time {
 	return c.Cluster.CreationTimestamp.Time
 }
 
-func (s *Source) informer(resource string, which fields.Selector, example runtime.Object, update func()) (cache.Store, cache.Controller) {
+func (s *Source) informer(
+	resource string, which fields.Selector, example runtime.Object, update func(),
+) (cache.Store, cache.Controller) {
 	return cache.NewInformerWithOptions(cache.InformerOptions{
 		ListerWatcher: cache.NewListWatchFromClient(s.Client, resource, metav1.NamespaceAll, which),
 		ObjectType:    example,

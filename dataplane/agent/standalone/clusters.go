@@ -15,8 +15,8 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/plan"
 )
 
-// RemovalGrace is how long the file of a cluster must be gone, while its directory can be read, before the cluster is: some
-// editors and tools remove a file and write it anew.
+// RemovalGrace is how long the file of a cluster must be gone, while its directory can be read, before the cluster is:
+// some editors and tools remove a file and write it anew.
 const RemovalGrace = 10 * time.Second
 
 // cluster is one that is in force.
@@ -166,7 +166,8 @@ func (k *cluster) take(config *v1alpha1.LoadBalancingCluster) bool {
 	return true
 }
 
-// ownerOf returns the cluster in force that a file is about, nil for a new one. It refuses a file whose cluster another file has.
+// ownerOf returns the cluster in force that a file is about, nil for a new one. It refuses a file whose cluster another
+// file has.
 func (c *clusters) ownerOf(file, name string) (*cluster, error) {
 	at := slices.IndexFunc(c.inForce, func(k *cluster) bool { return k.config.Name == name })
 	if at < 0 {
@@ -189,7 +190,8 @@ func (c *clusters) isIn(file, name string) bool {
 	return d != nil && (d.err != nil || d.decoded.Name() == name)
 }
 
-// removeGone removes the clusters whose files have been gone for long enough, and says of the others that are gone what is to come.
+// removeGone removes the clusters whose files have been gone for long enough, and says of the others that are gone what
+// is to come.
 func (c *clusters) removeGone(l look, now time.Time, faults map[string]error) {
 	if c.single {
 		return
@@ -206,12 +208,14 @@ func (c *clusters) removeGone(l look, now time.Time, faults map[string]error) {
 			c.changed = true
 			return true
 		}
-		faults[""] = errors.Join(faults[""], fmt.Errorf("no file has cluster %s any more, which will be removed if that lasts %s", k.config.Name, RemovalGrace))
+		faults[""] = errors.Join(faults[""],
+			fmt.Errorf("no file has cluster %s any more, which will be removed if that lasts %s", k.config.Name, RemovalGrace))
 		return false
 	})
 }
 
-// mayBeThere reports whether some file is the cluster's, or may be: one that is not whole may be anybody's who has none.
+// mayBeThere reports whether some file is the cluster's, or may be: one that is not whole may be anybody's who has
+// none.
 func (c *clusters) mayBeThere(k *cluster, l look) bool {
 	return slices.ContainsFunc(l.files, func(f found) bool {
 		d := c.documents[f.name]

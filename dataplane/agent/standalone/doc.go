@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package standalone lets an agent work without Kubernetes: its config comes from files, and a unix socket answers for its
-// status. The socket is there in Kubernetes too.
+// Package standalone lets an agent work without Kubernetes: its config comes from files, and a unix socket answers for
+// its status. The socket is there in Kubernetes too.
 //
 //   - source.go: what the agent is told
 //   - files.go: what is in the files, and since when

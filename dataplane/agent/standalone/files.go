@@ -18,7 +18,8 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/agent/standalone/schema"
 )
 
-// settleTime is how long a file must be left alone before it is read: some editors and tools write a file in several steps.
+// settleTime is how long a file must be left alone before it is read: some editors and tools write a file in several
+// steps.
 const settleTime = 500 * time.Millisecond
 
 // look is what was found at one moment.
@@ -38,7 +39,8 @@ type found struct {
 	name string
 	// settling says that the file is being written: its content is not known.
 	settling bool
-	// err says that the file cannot be read; otherwise content is all of it. It is the same slice while the file stays as it is.
+	// err says that the file cannot be read; otherwise content is all of it. It is the same slice while the file stays as
+	// it is.
 	err     error
 	content []byte
 }
@@ -157,7 +159,8 @@ func stampOf(info fs.FileInfo) stamp {
 	return s
 }
 
-// readWhole returns the content of a file that is not cut short, as far as that can be told: text ends with the end of a line.
+// readWhole returns the content of a file that is not cut short, as far as that can be told: text ends with the end of
+// a line.
 func readWhole(path string) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {

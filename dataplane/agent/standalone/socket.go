@@ -31,8 +31,8 @@ type Answer struct {
 	Peers []words.Peer
 }
 
-// Socket answers queries on a unix socket that only root may open. It is the agent's only way in: there is no listening port.
-// All its methods may be called at any time, by several goroutines.
+// Socket answers queries on a unix socket that only root may open. It is the agent's only way in: there is no listening
+// port. All its methods may be called at any time, by several goroutines.
 type Socket struct {
 	path string
 
@@ -68,16 +68,16 @@ func (s *Socket) VirtualIPs(cluster string) []string {
 	return nil
 }
 
-// SetReady says how to find out whether all hosts on the node are up: ready returns what is missing, or nil. It must not block.
-// An agent is not ready before this was called.
+// SetReady says how to find out whether all hosts on the node are up: ready returns what is missing, or nil. It must
+// not block. An agent is not ready before this was called.
 func (s *Socket) SetReady(ready func() error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ready = ready
 }
 
-// Run serves until ctx ends and removes the socket then. One that is there already is replaced: whoever calls holds the lock on
-// the node's agent.
+// Run serves until ctx ends and removes the socket then. One that is there already is replaced: whoever calls holds the
+// lock on the node's agent.
 func (s *Socket) Run(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Dir(s.path), 0o755); err != nil {
 		return fmt.Errorf("query socket: %w", err)

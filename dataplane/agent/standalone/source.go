@@ -29,27 +29,29 @@ const (
 	firstPatience = 5 * time.Second
 )
 
-// Source is a config source that reads LoadBalancingClusters from files. The entries of their spec.hosts name the nodes;
-// spec.nodeSelector and spec.tolerations mean nothing here. It refuses what the API server would refuse, and whatever is wrong with
-// a file, the last good one stays in force.
+// Source is a config source that reads LoadBalancingClusters from files. The entries of their spec.hosts name the
+// nodes; spec.nodeSelector and spec.tolerations mean nothing here. It refuses what the API server would refuse, and
+// whatever is wrong with a file, the last good one stays in force.
 type Source struct {
-	// Dir is a directory in which each *.yaml and *.yml is a cluster. A cluster whose file is gone for RemovalGrace is removed.
-	// Where it is empty, File is the only file; it must not change its cluster's name, and when it is gone the cluster stays.
+	// Dir is a directory in which each *.yaml and *.yml is a cluster. A cluster whose file is gone for RemovalGrace is
+	// removed. Where it is empty, File is the only file; it must not change its cluster's name, and when it is gone the
+	// cluster stays.
 	Dir, File string
 	// Node is this node's name in spec.hosts.
 	Node string
-	// Last returns the configs that were in force when the last agent on this node ended. They stay so until a file says otherwise.
-	// Nil stands for none. Run calls it once.
+	// Last returns the configs that were in force when the last agent on this node ended. They stay so until a file says
+	// otherwise. Nil stands for none. Run calls it once.
 	Last func() []plan.Config
-	// InUse returns the virtual IPs that this node serves for a cluster at this moment: another cluster does not get these. Nil
-	// stands for none. It must not block.
+	// InUse returns the virtual IPs that this node serves for a cluster at this moment: another cluster does not get
+	// these. Nil stands for none. It must not block.
 	InUse func(cluster string) []string
 	// Log gets what is wrong, each thing once.
 	Log *slog.Logger
 }
 
-// Run delivers everything that this node is a host of, in order of precedence, at first and whenever it changes, until ctx ends. It
-// returns an error only if it never had anything to deliver: Dir or File is of no use, and nothing was in force last.
+// Run delivers everything that this node is a host of, in order of precedence, at first and whenever it changes, until
+// ctx ends. It returns an error only if it never had anything to deliver: Dir or File is of no use, and nothing was in
+// force last.
 func (s *Source) Run(ctx context.Context, deliver func([]plan.Config)) error {
 	validator, err := schema.New()
 	if err != nil {
@@ -80,7 +82,8 @@ type run struct {
 	reader   *reader
 	clusters *clusters
 	holders  holders
-	// hosts are the host objects delivered last, conflicts what each cluster does not hold and since when, both by cluster.
+	// hosts are the host objects delivered last, conflicts what each cluster does not hold and since when, both by
+	// cluster.
 	hosts     map[string]*v1alpha1.LoadBalancingHost
 	conflicts map[string]metav1.Condition
 	// faults are those that were logged, by file.
@@ -96,7 +99,8 @@ func newRun(s *Source, validator *schema.Validator) *run {
 	}
 	r := &run{
 		Source: s, reader: newReader(s.Dir, s.File), clusters: newClusters(validator, s.Dir == "", last),
-		holders: holders{}, hosts: map[string]*v1alpha1.LoadBalancingHost{}, conflicts: map[string]metav1.Condition{}, faults: map[string]string{},
+		holders: holders{}, hosts: map[string]*v1alpha1.LoadBalancingHost{}, conflicts: map[string]metav1.Condition{},
+		faults: map[string]string{},
 	}
 	if r.InUse == nil {
 		r.InUse = func(string) []string { return nil }
@@ -142,7 +146,8 @@ func (r *run) unusable(faults map[string]error) error {
 	return fmt.Errorf("cluster file %s: %w", r.File, err)
 }
 
-// report logs what is wrong with the files, once, and reports whether that changed. A file that is being written may still be wrong.
+// report logs what is wrong with the files, once, and reports whether that changed. A file that is being written may
+// still be wrong.
 func (r *run) report(faults map[string]error, l look) (changed bool) {
 	for file, err := range faults {
 		if text := err.Error(); r.faults[file] != text {
@@ -189,13 +194,15 @@ func (r *run) configs(now time.Time) []plan.Config {
 		}
 		r.hosts[name] = host
 		wanted := k.config.DeepCopy()
-		wanted.Status = v1alpha1.LoadBalancingClusterStatus{VirtualIPs: held[name], Conditions: r.conditions(k, conflicts[name], now)}
+		wanted.Status = v1alpha1.LoadBalancingClusterStatus{VirtualIPs: held[name],
+			Conditions: r.conditions(k, conflicts[name], now)}
 		configs = append(configs, plan.Config{Cluster: wanted, Host: host, Refused: r.faults[k.file]})
 	}
 	return configs
 }
 
-// host returns the node's host of a cluster, nil if it is none. It is another object than before only if it says something else.
+// host returns the node's host of a cluster, nil if it is none. It is another object than before only if it says
+// something else.
 func (r *run) host(c *v1alpha1.LoadBalancingCluster, held []string) *v1alpha1.LoadBalancingHost {
 	var nodes []string
 	for i := range c.Spec.Hosts {
@@ -204,7 +211,8 @@ func (r *run) host(c *v1alpha1.LoadBalancingCluster, held []string) *v1alpha1.Lo
 	if !slices.Contains(nodes, r.Node) {
 		return nil
 	}
-	id := hostspec.AssignIDs(c.Spec.Hosts, nodes, nil, nil).IDs[r.Node] // the schema limits hosts to as many as there are IDs
+	id := hostspec.AssignIDs(c.Spec.Hosts, nodes, nil,
+		nil).IDs[r.Node] // the schema limits hosts to as many as there are IDs
 	host := &v1alpha1.LoadBalancingHost{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "LoadBalancingHost"},
 		ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.HostObjectName(c.Name, r.Node), Generation: 1},
@@ -243,7 +251,8 @@ func (r *run) conditions(k *cluster, conflicts []conflict, now time.Time) []meta
 		condition.LastTransitionTime = before.LastTransitionTime
 	}
 	if condition.Message != before.Message {
-		r.Log.Error("Virtual IP refused", "cluster", name, "file", r.path(k.file), "field", "spec.virtualIPs", "error", condition.Message)
+		r.Log.Error("Virtual IP refused", "cluster", name, "file", r.path(k.file), "field", "spec.virtualIPs", "error",
+			condition.Message)
 	}
 	r.conflicts[name] = condition
 	var out []metav1.Condition

@@ -25,8 +25,8 @@ import (
 // MaxSize is the most bytes that a file may have, as a request to the API server.
 const MaxSize = 3 << 20
 
-// Decode reads a LoadBalancingCluster in YAML or JSON. It refuses what kubectl and the API server would: fields that are unknown or
-// repeated, and values of the wrong type.
+// Decode reads a LoadBalancingCluster in YAML or JSON. It refuses what kubectl and the API server would: fields that
+// are unknown or repeated, and values of the wrong type.
 func (v *Validator) Decode(content []byte) (*Document, error) {
 	content, err := onlyDocument(content)
 	if err != nil {
@@ -63,11 +63,13 @@ func orMissing(word string) string {
 
 // normalize brings an object into the form that the API server would store, and refuses fields that it does not know.
 func (v *Validator) normalize(object map[string]any) error {
-	meta, _, unknown, err := objectmeta.GetObjectMetaWithOptions(object, objectmeta.ObjectMetaOptions{ReturnUnknownFieldPaths: true})
+	meta, _, unknown, err := objectmeta.GetObjectMetaWithOptions(object,
+		objectmeta.ObjectMetaOptions{ReturnUnknownFieldPaths: true})
 	if err != nil {
 		return fmt.Errorf("metadata: %w", err)
 	}
-	unknown = append(unknown, pruning.PruneWithOptions(object, v.structural, true, structuralschema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true})...)
+	unknown = append(unknown, pruning.PruneWithOptions(object, v.structural, true,
+		structuralschema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true})...)
 	if len(unknown) > 0 {
 		return fmt.Errorf("unknown field %s: correct its name or remove it", strings.Join(unknown, ", "))
 	}
@@ -80,7 +82,8 @@ func (v *Validator) normalize(object map[string]any) error {
 	return objectmeta.SetObjectMeta(object, meta)
 }
 
-// onlyDocument returns the one YAML document in content: what stands after it would be passed over in silence otherwise.
+// onlyDocument returns the one YAML document in content: what stands after it would be passed over in silence
+// otherwise.
 func onlyDocument(content []byte) ([]byte, error) {
 	reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(content)))
 	var only []byte

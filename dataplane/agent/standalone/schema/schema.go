@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package schema says of a LoadBalancingCluster in a file what the API server would say of it: it runs the schema and the rules of
-// the CustomResourceDefinition with the API server's own libraries.
+// Package schema says of a LoadBalancingCluster in a file what the API server would say of it: it runs the schema and
+// the rules of the CustomResourceDefinition with the API server's own libraries.
 //
-// A Validator takes some megabytes and some tenths of a second to make, so only agents that read files make one. The cases that it
-// is tested by are those of the API server: see files_test.go in api/v1alpha1.
+// A Validator takes some megabytes and some tenths of a second to make, so only agents that read files make one. The
+// cases that it is tested by are those of the API server: see files_test.go in api/v1alpha1.
 package schema
 
 import (
@@ -74,7 +74,8 @@ func schemaOf(definition *apiextensionsv1.CustomResourceDefinition) (*apiextensi
 			continue
 		}
 		var schema apiextensions.JSONSchemaProps
-		if err := apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(version.Schema.OpenAPIV3Schema, &schema, nil); err != nil {
+		if err := apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(version.Schema.OpenAPIV3Schema,
+			&schema, nil); err != nil {
 			return nil, err
 		}
 		return &schema, nil
@@ -82,9 +83,11 @@ func schemaOf(definition *apiextensionsv1.CustomResourceDefinition) (*apiextensi
 	return nil, fmt.Errorf("no version %s", v1alpha1.GroupVersion.Version)
 }
 
-// Check returns the cluster of a document if the API server would take it. before is the cluster of that name that is in force, nil
-// for a new one: some fields must not change, and some changes are refused. Its errors name the fields.
-func (v *Validator) Check(ctx context.Context, d *Document, before *v1alpha1.LoadBalancingCluster) (*v1alpha1.LoadBalancingCluster, error) {
+// Check returns the cluster of a document if the API server would take it. before is the cluster of that name that is
+// in force, nil for a new one: some fields must not change, and some changes are refused. Its errors name the fields.
+func (v *Validator) Check(
+	ctx context.Context, d *Document, before *v1alpha1.LoadBalancingCluster,
+) (*v1alpha1.LoadBalancingCluster, error) {
 	object := d.object.Object
 	var old map[string]any
 	if before != nil {
@@ -94,7 +97,8 @@ func (v *Validator) Check(ctx context.Context, d *Document, before *v1alpha1.Loa
 		}
 		delete(old, "status")
 	}
-	errs := apivalidation.ValidateObjectMetaAccessor(&d.object, false, apivalidation.NameIsDNSSubdomain, field.NewPath("metadata"))
+	errs := apivalidation.ValidateObjectMetaAccessor(&d.object, false, apivalidation.NameIsDNSSubdomain,
+		field.NewPath("metadata"))
 	errs = append(errs, validation.ValidateCustomResource(nil, object, v.values)...)
 	errs = append(errs, listtype.ValidateListSetsAndMaps(nil, v.structural, object)...)
 	if keepsRulesFromRunning(errs) {
@@ -122,7 +126,8 @@ func (v *Validator) Check(ctx context.Context, d *Document, before *v1alpha1.Loa
 func keepsRulesFromRunning(errs field.ErrorList) bool {
 	for _, err := range errs {
 		switch err.Type {
-		case field.ErrorTypeNotSupported, field.ErrorTypeRequired, field.ErrorTypeTooLong, field.ErrorTypeTooMany, field.ErrorTypeTypeInvalid:
+		case field.ErrorTypeNotSupported, field.ErrorTypeRequired, field.ErrorTypeTooLong, field.ErrorTypeTooMany,
+			field.ErrorTypeTypeInvalid:
 			return true
 		default:
 		}
