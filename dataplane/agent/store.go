@@ -10,7 +10,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/kube-wlbs/kube-wlbs/dataplane/host"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/plan"
@@ -112,13 +115,21 @@ func (s *store) TakeSnapshot() ([]byte, error) {
 	return content, nil
 }
 
-// remove deletes everything.
+// remove deletes all that a store writes, and its directory unless somebody else's files are in it.
 func (s *store) remove() error {
-	if err := os.RemoveAll(s.dir); err != nil {
+	for _, path := range s.files() {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("saved state: %w", err)
+		}
+	}
+	if err := os.Remove(s.dir); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTEMPTY) {
 		return fmt.Errorf("saved state: %w", err)
 	}
 	return nil
 }
+
+// files are the paths of all that a store writes.
+func (s *store) files() []string { return []string{s.path(), s.path() + ".new", s.snapshotPath()} }
 
 // savedClusters are the names of the clusters that an earlier agent left something of in the state directory.
 func savedClusters(stateDir string) ([]string, error) {
@@ -131,9 +142,15 @@ func savedClusters(stateDir string) ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if e.IsDir() {
+		s := store{dir: filepath.Join(stateDir, e.Name())}
+		if slices.ContainsFunc(s.files(), exists) { // others may have directories there, as lost+found is one
 			names = append(names, e.Name())
 		}
 	}
 	return names, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }

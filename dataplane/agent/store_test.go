@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -104,5 +105,40 @@ func TestStoreWithoutConfigInForce(t *testing.T) {
 	}
 	if got := s.Load(); got.Config.Removed() || got.InForce != nil {
 		t.Errorf("loaded %+v", got)
+	}
+}
+
+// The state directory may be a mount, or hold what others put there.
+func TestSavedClustersLeaveOthersAlone(t *testing.T) {
+	dir := t.TempDir()
+	foreign := filepath.Join(dir, "lost+found", "file")
+	if err := os.MkdirAll(filepath.Dir(foreign), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for path, content := range map[string]string{foreign: "x", filepath.Join(dir, "lock"): "1"} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log := slog.New(slog.DiscardHandler)
+	for _, name := range []string{"web", "db"} {
+		if err := newStore(dir, name, log).Save(host.Saved{Config: testConfig(name)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	names, err := savedClusters(dir)
+	if err != nil || !slices.Equal(names, []string{"db", "web"}) {
+		t.Fatalf("saved are %v, %v", names, err)
+	}
+	for _, name := range append(names, "lost+found") {
+		if err := newStore(dir, name, log).remove(); err != nil {
+			t.Error(err)
+		}
+	}
+	if names, err := savedClusters(dir); err != nil || len(names) > 0 {
+		t.Errorf("left are %v, %v", names, err)
+	}
+	if !exists(foreign) {
+		t.Error("a foreign file is gone")
 	}
 }

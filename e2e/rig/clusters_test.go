@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
@@ -262,4 +264,54 @@ func TestRestartWithEightClusters(t *testing.T) {
 	for _, run := range runs {
 		served(t, "clients", run, 2)
 	}
+}
+
+// The clusters on an interface share one hook: that of the oldest that names one. A change moves the filter in place.
+func TestClustersShareAHook(t *testing.T) {
+	hooks := []v1alpha1.Hook{v1alpha1.HookAuto, v1alpha1.HookClsact, v1alpha1.HookTCX}
+	r := startClusters(t, 2, 3, func(i int, c *v1alpha1.LoadBalancingCluster) { c.Spec.Dataplane.Hook = hooks[i] })
+	run := r.probeVIP(t, VIP)
+	stands := func(hook v1alpha1.Hook, also map[int]string) {
+		t.Helper()
+		must(t, poll(soon(t, 20*time.Second), func() error {
+			for i, says := range also {
+				is, err := r.Hosts[0].QueryIn(t.Context(), clusterName(i))
+				if err != nil {
+					return err
+				}
+				message := ""
+				for _, c := range is.Status.Conditions {
+					if c.Type == v1alpha1.ConditionDataplaneReady {
+						message = c.Message
+					}
+				}
+				if is.Status.Dataplane.Hook != hook || !strings.Contains(message, says) || says == "" && strings.Contains(message, "not at") {
+					return fmt.Errorf("%s stands at %s and says %q", clusterName(i), is.Status.Dataplane.Hook, message)
+				}
+			}
+			return nil
+		}))
+	}
+	stands(v1alpha1.HookClsact, map[int]string{0: "", 1: "", 2: "not at TCX"})
+	lapse(t, time.Second)
+	must(t, r.Drop(clusterName(1)))
+	stands(v1alpha1.HookTCX, map[int]string{0: "", 2: ""})
+	lapse(t, time.Second)
+	served(t, "the first cluster", run, 2)
+}
+
+// A disk that takes nothing keeps no agent from serving.
+func TestReadOnlyStateDirectory(t *testing.T) {
+	r := newRig(t, 2, nil)
+	r.useAgent(t)
+	state := r.Hosts[0].StateDir()
+	must(t, os.MkdirAll(state, 0o700))
+	must(t, unix.Mount("tmpfs", state, "tmpfs", unix.MS_RDONLY, ""))
+	t.Cleanup(func() { must(t, unmount(state)) })
+	must(t, r.StartAll())
+	r.converged(t, r.Hosts...)
+	run := r.probeVIP(t, VIP)
+	lapse(t, time.Second)
+	served(t, "clients", run, 2)
+	must(t, r.Hosts[0].logHas("Config not saved"))
 }
