@@ -3,7 +3,8 @@
 // Package controllers wires the manager's reconcilers, each of which has a room of its own:
 //
 //   - hosts turns the selected nodes into LoadBalancingHosts with stable host IDs, and sees to their orderly removal;
-//   - agents runs the agents: one DaemonSet per cluster and what it may do;
+//   - virtualips decides which cluster holds a virtual IP, and tells the hosts which to serve;
+//   - agents runs the agents: one DaemonSet for the installation;
 //   - status puts together what the hosts report, as status, Events and metrics.
 //
 // What several of them need is in shared. None of them is on the data path: without the manager the nodes keep
