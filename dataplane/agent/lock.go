@@ -114,10 +114,9 @@ func LockHolder(stateDir string) (Holder, error) {
 	if err != nil {
 		return Holder{}, fmt.Errorf("lock of the node: %w", err)
 	}
-	pid, owner, _ := strings.Cut(strings.TrimSpace(string(content)), " ")
-	h := Holder{Owner: owner}
-	if h.PID, err = strconv.Atoi(pid); err != nil {
-		return Holder{}, nil // it could not say so
+	first, owner, _ := strings.Cut(strings.TrimSpace(string(content)), " ")
+	if pid, err := strconv.Atoi(first); err == nil {
+		return Holder{PID: pid, Owner: owner}, nil
 	}
-	return h, nil
+	return Holder{}, nil // it could not say so
 }

@@ -20,7 +20,9 @@ func testConfig(cluster string) plan.Config {
 	c := plan.Config{Cluster: &v1alpha1.LoadBalancingCluster{}, Host: &v1alpha1.LoadBalancingHost{}}
 	c.Cluster.Name, c.Cluster.Generation = cluster, 7
 	c.Cluster.Spec.VirtualIPs = []string{"10.77.0.100"}
-	c.Host.Spec = v1alpha1.LoadBalancingHostSpec{ClusterName: cluster, NodeName: "node-a", HostID: 2, VirtualIPs: c.Cluster.Spec.VirtualIPs}
+	c.Host.Spec = v1alpha1.LoadBalancingHostSpec{
+		ClusterName: cluster, NodeName: "node-a", HostID: 2, VirtualIPs: c.Cluster.Spec.VirtualIPs,
+	}
 	return c
 }
 

@@ -24,7 +24,9 @@ func configOf(id int32, generation int64, change ...func(*plan.Config)) plan.Con
 	c.Cluster.Spec.PortRules = []v1alpha1.PortRule{{Name: "http", Ports: v1alpha1.PortRange{From: 80, To: 80}}}
 	name := fmt.Sprintf("node-%d", id)
 	c.Host.Name = v1alpha1.HostObjectName("web", name)
-	c.Host.Spec = v1alpha1.LoadBalancingHostSpec{ClusterName: "web", NodeName: name, HostID: id, VirtualIPs: c.Cluster.Spec.VirtualIPs}
+	c.Host.Spec = v1alpha1.LoadBalancingHostSpec{
+		ClusterName: "web", NodeName: name, HostID: id, VirtualIPs: c.Cluster.Spec.VirtualIPs,
+	}
 	for _, f := range change {
 		f(&c)
 	}
@@ -33,15 +35,16 @@ func configOf(id int32, generation int64, change ...func(*plan.Config)) plan.Con
 
 // moreRules is a change that needs all hosts.
 func moreRules(c *plan.Config) {
-	c.Cluster.Spec.PortRules = append(c.Cluster.Spec.PortRules, v1alpha1.PortRule{Name: "https", Ports: v1alpha1.PortRange{From: 443, To: 443}})
+	https := v1alpha1.PortRule{Name: "https", Ports: v1alpha1.PortRange{From: 443, To: 443}}
+	c.Cluster.Spec.PortRules = append(c.Cluster.Spec.PortRules, https)
 }
 
 func desired(state v1alpha1.DesiredState) func(*plan.Config) {
 	return func(c *plan.Config) { c.Host.Spec.DesiredState = state }
 }
 
-// history runs three hosts through joins, leaves and changes of config while something fails on the first one, and expects that
-// all converge in the end. The node checks the rest at every step.
+// history runs three hosts through joins, leaves and changes of config while something fails on the first one, and
+// expects that all converge in the end. The node checks the rest at every step.
 func history(t *testing.T, inject func(op) error) []op {
 	t.Helper()
 	var ops []op
@@ -93,7 +96,8 @@ func converged(t *testing.T, all ...*runtime) {
 	}
 	for _, r := range all {
 		if state, members := r.state(); state != v1alpha1.HostConverged || !slices.Equal(members, want) {
-			t.Errorf("host %d is %s with members %v, want Converged with %v; its log:\n%s", r.id, state, members, want, r.log.String())
+			t.Errorf("host %d is %s with members %v, want Converged with %v; its log:\n%s",
+				r.id, state, members, want, r.log.String())
 		}
 	}
 }
@@ -132,7 +136,7 @@ func TestEveryOrderOfFailures(t *testing.T) {
 	}
 }
 
-// Each single thing that a host does may fail, and may take long: a process that is starved of CPU, or a disk that hangs.
+// Each single thing that a host does may fail, and may take long: a process is starved of CPU, or a disk hangs.
 func TestEveryOperationFailsOrIsLate(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs some hundred histories")
@@ -253,7 +257,8 @@ func TestOwnAddressIsRefused(t *testing.T) {
 				condition = c.Reason + ": " + c.Message
 			}
 		}
-		if !strings.HasPrefix(condition, "VirtualIPIsNodeAddress: virtual IP 10.77.0.101") || !strings.Contains(condition, "eth1") {
+		if !strings.HasPrefix(condition, "VirtualIPIsNodeAddress: virtual IP 10.77.0.101") ||
+			!strings.Contains(condition, "eth1") {
 			t.Errorf("says %q", condition)
 		}
 		n.refused = nil

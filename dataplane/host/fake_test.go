@@ -43,8 +43,8 @@ const (
 
 var errInjected = errors.New("injected failure")
 
-// node is a node with its pins, files and addresses, which outlive its hosts. It checks what hosts do in which order, and fails
-// the test where two hosts could serve one client.
+// node is a node with its pins, files and addresses, which outlive its hosts. It checks what hosts do in which order,
+// and fails the test where two hosts could serve one client.
 type node struct {
 	t       *testing.T
 	segment *segment
@@ -157,7 +157,8 @@ func (n *node) Revoke() error {
 	return nil
 }
 
-// RenewLease implements Filter. A lease is covered by a heartbeat that left: peers wait for a timeout after it, or for the hold in it.
+// RenewLease implements Filter. A lease is covered by a heartbeat that left: peers wait for a timeout after it, or for
+// the hold in it.
 func (n *node) RenewLease(until time.Duration) error {
 	if err := n.do(opRenew); err != nil {
 		return err
@@ -252,7 +253,8 @@ func (n *node) Addresses() []netip.Addr {
 
 // Refused implements Node.
 func (n *node) Refused(_ context.Context, vips []netip.Addr) ([]status.Refused, error) {
-	return slices.DeleteFunc(slices.Clone(n.refused), func(r status.Refused) bool { return !slices.Contains(vips, r.VirtualIP) }), nil
+	others := func(r status.Refused) bool { return !slices.Contains(vips, r.VirtualIP) }
+	return slices.DeleteFunc(slices.Clone(n.refused), others), nil
 }
 
 // SetVIPs implements Node.
@@ -330,8 +332,10 @@ type runtime struct {
 // start begins to run hosts on a node until the returned runtime is ended.
 func (n *node) start(config plan.Config) *runtime {
 	ctx, stop := context.WithCancel(context.Background())
-	r := &runtime{node: n, wanted: config, updates: make(chan plan.Config, 1), hold: 10 * time.Second, stop: stop, done: make(chan Ending, 1)}
-	r.ending = EndingRestart
+	r := &runtime{
+		node: n, wanted: config, updates: make(chan plan.Config, 1), hold: 10 * time.Second, ending: EndingRestart,
+		stop: stop, done: make(chan Ending, 1),
+	}
 	go func() { r.done <- r.run(ctx) }()
 	return r
 }
@@ -376,7 +380,7 @@ func (r *runtime) once(ctx context.Context) (Ending, error) {
 		Log: slog.New(slog.NewTextHandler(&r.log, nil)),
 	})
 	if err != nil {
-		return EndingFailure, errors.Join(err, r.node.Close())
+		return EndingFailure, errors.Join(err, r.Close())
 	}
 	sampling, stop := context.WithCancel(context.Background())
 	var sampler sync.WaitGroup

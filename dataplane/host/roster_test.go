@@ -38,7 +38,9 @@ func TestRosterKeepsWhatPeersSay(t *testing.T) {
 	view := &convergence.View{Heard: heartbeat.SetOf(1, 2, 3, 4)}
 	view.Keys[1], view.Keys[3], view.Keys[4] = 1, 3, 1004
 	want := []words.Peer{
-		{HostID: 1, NodeName: "node-a", Addresses: []string{"10.77.0.9", "fd77::1"}}, {HostID: 3, NodeName: "node-C", Addresses: []string{"10.77.0.3"}}, {HostID: 4},
+		{HostID: 1, NodeName: "node-a", Addresses: []string{"10.77.0.9", "fd77::1"}},
+		{HostID: 3, NodeName: "node-C", Addresses: []string{"10.77.0.3"}},
+		{HostID: 4},
 	}
 	if diff := cmp.Diff(want, r.peers(view, 2)); diff != "" {
 		t.Errorf("peers (-want +got):\n%s", diff)

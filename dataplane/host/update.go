@@ -67,7 +67,7 @@ func (h *Host) refuse(ctx context.Context) error {
 		return nil
 	}
 	for _, r := range refused {
-		h.Log.Error("Virtual IP is an address of this node and is not served here", "virtualIP", r.VirtualIP, "interface",
+		h.Log.Error("Virtual IP is an address of this node and is not served here", "vip", r.VirtualIP, "interface",
 			r.Interface)
 	}
 	h.refused, h.stale = refused, true

@@ -132,8 +132,8 @@ func TestSourceDeliversChangesOfEitherObject(t *testing.T) {
 	}
 }
 
-// The source delivers the node's hosts of all clusters, those of other nodes never, in the order in which the clusters were made; and
-// a new host only when its cluster is known.
+// The source delivers the node's hosts of all clusters, those of other nodes never, in the order in which the clusters
+// were made; and a new host only when its cluster is known.
 func TestSourceDeliversAllOfTheNode(t *testing.T) {
 	c := newClient(t)
 	later, _ := create(t, c, "all-b", "10.77.5.100")
@@ -182,10 +182,14 @@ func TestSourceDeliversAllOfTheNode(t *testing.T) {
 		}
 	}
 	first, second := "all-b", "all-a"
-	if a, _ := configOf(awaitFirst(t, ctx, delivered), "all-a"); a.Cluster.CreationTimestamp.Equal(&later.CreationTimestamp) {
+	a, _ := configOf(awaitFirst(ctx, t, delivered), "all-a")
+	if a.Cluster.CreationTimestamp.Equal(&later.CreationTimestamp) {
 		first, second = second, first // made within one second: by name
 	}
-	third := &v1alpha1.LoadBalancingCluster{ObjectMeta: metav1.ObjectMeta{Name: "all-c"}, Spec: v1alpha1.LoadBalancingClusterSpec{VirtualIPs: []string{"10.77.5.102"}}}
+	third := &v1alpha1.LoadBalancingCluster{
+		ObjectMeta: metav1.ObjectMeta{Name: "all-c"},
+		Spec:       v1alpha1.LoadBalancingClusterSpec{VirtualIPs: []string{"10.77.5.102"}},
+	}
 	time.Sleep(1100 * time.Millisecond) // creation times are in seconds
 	if err := c.Create(ctx, third); err != nil {
 		t.Fatal(err)
@@ -197,7 +201,7 @@ func TestSourceDeliversAllOfTheNode(t *testing.T) {
 	}
 }
 
-func awaitFirst(t *testing.T, ctx context.Context, delivered <-chan []plan.Config) []plan.Config {
+func awaitFirst(ctx context.Context, t *testing.T, delivered <-chan []plan.Config) []plan.Config {
 	t.Helper()
 	select {
 	case all := <-delivered:
