@@ -296,3 +296,29 @@ func TestStepIsBounded(t *testing.T) {
 		r.end(EndingShutdown)
 	})
 }
+
+// A snapshot that was cut short, or that a disk changed, is as good as none.
+func TestSnapshotOfNoUse(t *testing.T) {
+	var good []byte
+	synctest.Test(t, func(t *testing.T) {
+		n := newSegment(t, 1).nodes[0]
+		r := n.start(configOf(1, 1))
+		time.Sleep(5 * time.Second)
+		r.end(EndingRestart)
+		good = n.snapshot
+	})
+	const stride = 13
+	for at := 0; at < len(good); at += stride {
+		changed := slices.Clone(good)
+		changed[at] ^= 0x11
+		for _, content := range [][]byte{good[:at], changed} {
+			synctest.Test(t, func(t *testing.T) {
+				n := newSegment(t, 1).nodes[0]
+				n.snapshot = content
+				r := n.start(configOf(1, 1))
+				time.Sleep(2 * time.Second)
+				r.end(EndingShutdown)
+			})
+		}
+	}
+}

@@ -226,24 +226,30 @@ func TestAgentOfEightClustersCrashes(t *testing.T) {
 	r.allConverged(t, 8)
 }
 
-// A restart with eight clusters holds all of them: no convergence, and no client notices.
-func TestRestartWithEightClusters(t *testing.T) {
+// A restart holds all clusters of a node, however many: no convergence, and no client notices.
+func TestRestartWithManyClusters(t *testing.T) {
+	for _, clusters := range []int{8, 32} {
+		t.Run(fmt.Sprint(clusters), func(t *testing.T) { restart(t, clusters) })
+	}
+}
+
+func restart(t *testing.T, clusters int) {
 	r := newRigOf(t, Options{Hosts: 2, Several: true, AgentFlags: []string{"--restart-hold", "10s"}})
 	r.useAgent(t)
-	for i := 1; i < 8; i++ {
+	for i := 1; i < clusters; i++ {
 		must(t, r.Add(r.NewCluster(clusterName(i), ClusterVIP(i))))
 	}
 	must(t, r.StartAll())
-	r.allConverged(t, 8)
+	r.allConverged(t, clusters)
 	h := r.Hosts[0]
 	epochs := map[string]int64{}
-	for i := range 8 {
+	for i := range clusters {
 		is, err := h.QueryIn(t.Context(), clusterName(i))
 		must(t, err)
 		epochs[clusterName(i)] = *is.Status.Epoch
 	}
 	var runs []*Running
-	for _, i := range []int{0, 7} {
+	for _, i := range []int{0, clusters - 1} {
 		runs = append(runs, r.probeVIP(t, ClusterVIP(i)))
 	}
 	lapse(t, time.Second)
@@ -253,7 +259,7 @@ func TestRestartWithEightClusters(t *testing.T) {
 	must(t, h.Start())
 	must(t, poll(soon(t, 20*time.Second), func() error { return h.client().Ready(t.Context()) }))
 	t.Logf("ended after %v, all hosts up %v after that", ended.Round(time.Millisecond), (time.Since(begin) - ended).Round(time.Millisecond))
-	r.allConverged(t, 8)
+	r.allConverged(t, clusters)
 	for name, before := range epochs {
 		is, err := h.QueryIn(t.Context(), name)
 		must(t, err)
