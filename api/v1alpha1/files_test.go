@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"k8s.io/client-go/kubernetes/scheme"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
@@ -97,7 +97,7 @@ func TestStrictValidation(t *testing.T) {
 
 func TestStrictValidationOfTheServer(t *testing.T) {
 	config := rest.CopyConfig(server.Config(t))
-	config.GroupVersion, config.APIPath, config.NegotiatedSerializer = &v1alpha1.GroupVersion, "/apis", scheme.Codecs.WithoutConversion()
+	config.GroupVersion, config.APIPath, config.NegotiatedSerializer = &v1alpha1.GroupVersion, "/apis", clientgoscheme.Codecs.WithoutConversion()
 	c, err := rest.RESTClientFor(config)
 	if err != nil {
 		t.Fatal(err)
