@@ -100,10 +100,14 @@ func (r *runner) report(report host.Report) {
 
 // fail says why the node is no host, and waits for news or another try.
 func (r *runner) fail(ctx context.Context, err error) {
-	if err.Error() != r.failure {
+	switch {
+	case err.Error() == r.failure:
+	case errors.Is(err, errNoVirtualIP): // for a moment, each new cluster is that
+		r.log.Info("Not serving, waiting for virtual IPs", "reason", err)
+	default:
 		r.log.Error("Not serving, trying again", "error", err)
-		r.failure = err.Error()
 	}
+	r.failure = err.Error()
 	r.report(host.NewReport(r.wanted, status.ReportFailure(&status.Failure{
 		Now: time.Now(), Before: r.conditions,
 		HostID: r.wanted.Host.Spec.HostID, HostGeneration: r.wanted.Host.Generation, Err: err,
