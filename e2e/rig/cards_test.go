@@ -132,7 +132,20 @@ func cardRig(t *testing.T, cards Cards, mode v1alpha1.Mode) *Rig {
 		}
 		must(t, r.Close())
 	})
+	for _, h := range r.Hosts {
+		must(t, poll(soon(t, slow), h.hasCarrier))
+	}
 	return r
+}
+
+// hasCarrier returns an error until eth0 has a link-local address, which the kernel gives it when there is carrier: seconds
+// after a card was set up.
+func (h *Host) hasCarrier() error {
+	out, err := h.NS.Run("ip", "-6", "-o", "addr", "show", "dev", hostInterface, "scope", "link")
+	if err == nil && !strings.Contains(out, "fe80:") {
+		err = fmt.Errorf("%s has no carrier", h.Name)
+	}
+	return err
 }
 
 // serveOnCards starts all agents on a topology, sees each virtual IP served, by both protocols, by exactly one host each
