@@ -13,7 +13,7 @@ func (m *Machine) decide() Decision {
 	if !m.serving() || !m.hasSent {
 		return d
 	}
-	d.LeaseUntil = m.leaseEnd()
+	d.LeaseUntil = m.LeaseUntil()
 	var busy bucket.Table
 	for id := range each(m.live) {
 		msg := m.peers[id].msg

@@ -31,7 +31,7 @@
 //	Traffic            counters and stall verdict for the heartbeats                  compose.go
 //	Carrier            the interface has, or lost, its carrier                        carrier.go
 //	Hold               the agent is about to restart: ask peers not to take over      hold.go
-//	Unsent             the heartbeat of the last Output could not be sent             send.go
+//	Unsent             the heartbeat of the last Output was not sent in time          send.go
 //
 // # Evaluation
 //

@@ -72,8 +72,8 @@ type Traffic struct {
 // Machine joins again.
 type Leave struct{}
 
-// Unsent says that the heartbeat of the last Output could not be sent: it renews no lease, and is
-// tried again soon.
+// Unsent says that the heartbeat of the last Output could not be sent, or not by Output.SendBy: it
+// renews no lease, and is tried again soon.
 type Unsent struct{}
 
 // Carrier says whether the interface has a carrier; a new machine assumes that it has. A host

@@ -32,6 +32,15 @@ func (m *Machine) fenceAfterPause() {
 	m.wake = m.now
 }
 
+// LeaseUntil is when the filter stops accepting by itself, as far as this machine, or the one whose
+// snapshot it goes on from, let it go on; 0 is at once.
+func (m *Machine) LeaseUntil() time.Duration {
+	if !m.serving() || !m.hasSent {
+		return 0
+	}
+	return m.leaseEnd()
+}
+
 // leaseEnd is when the filter stops accepting new connections by itself.
 func (m *Machine) leaseEnd() time.Duration {
 	if !m.enforced(ruleLease) {

@@ -13,13 +13,15 @@ import (
 type Output struct {
 	// Send is to be broadcast now; nil if there is nothing to say.
 	Send *heartbeat.Message
+	// SendBy is when Send has to have left. Peers may take over from a host that is silent for
+	// longer: a heartbeat that leaves later is Unsent, and renews no lease.
+	SendBy time.Duration
 	// Wake is when to call Step with Tick at the latest.
 	Wake time.Duration
 	// Decision is the state of the filter; it is complete in every Output.
 	Decision Decision
-	// DecisionChanged is set if anything but LeaseUntil differs from the previous Output,
-	// LeaseChanged if that does.
-	DecisionChanged, LeaseChanged bool
+	// DecisionChanged is set if anything but LeaseUntil differs from the previous Output.
+	DecisionChanged bool
 	// View is what the host reports; ViewChanged is set if it differs from the previous Output.
 	View        *View
 	ViewChanged bool

@@ -17,9 +17,11 @@ func (m *Machine) output() Output {
 	switch {
 	case m.stopped() && m.leaveNotices == 0, m.noCarrier:
 	case m.now >= m.nextSend:
+		out.SendBy = m.sendBy()
 		out.Send = m.nextHeartbeat()
 	case m.sent == nil || !sameState(m.sent, m.self):
 		if m.pacer.take(m.now, m.period) {
+			out.SendBy = m.sendBy()
 			out.Send = m.nextHeartbeat()
 		} else {
 			retry = m.pacer.next(m.period)
@@ -42,7 +44,6 @@ func (m *Machine) fillIn(out *Output) {
 	lease := d.LeaseUntil
 	d.LeaseUntil = m.decision.LeaseUntil
 	out.DecisionChanged = d != m.decision
-	out.LeaseChanged = lease != d.LeaseUntil
 	d.LeaseUntil = lease
 	m.decision = d
 	m.idle = without(&m.idle, &d.Accept)
@@ -50,6 +51,15 @@ func (m *Machine) fillIn(out *Output) {
 	out.View, out.ViewChanged = m.report.view, m.report.take()
 	out.Transitions = m.report.drain()
 	out.Left, out.HoldReady = m.stopped(), m.holdReady()
+}
+
+// sendBy is when the next heartbeat has to have left: before the lease ends that the last one
+// renewed. Without one that peers count on, any time will do.
+func (m *Machine) sendBy() time.Duration {
+	if !m.hasSent {
+		return never
+	}
+	return m.leaseEnd()
 }
 
 // nextHeartbeat returns the heartbeat to send now.
@@ -71,7 +81,7 @@ func (m *Machine) nextHeartbeat() *heartbeat.Message {
 	return h
 }
 
-// unsent takes back that the last heartbeat was sent: it renews no lease.
+// unsent takes back that the last heartbeat was sent in time: it renews no lease.
 func (m *Machine) unsent() {
 	m.leaseUntil = min(m.leaseUntil, max(m.priorLease, m.now))
 	m.nextSend = min(m.nextSend, m.now+m.period/4)

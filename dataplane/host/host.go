@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/netip"
 	"time"
 
@@ -37,6 +38,8 @@ const (
 	SampleInterval = 250 * time.Millisecond
 	// receiveQueue holds one period's heartbeats of all peers.
 	receiveQueue = 64
+	// unknownLease is what an earlier host may have left: one that goes on for ever.
+	unknownLease = time.Duration(math.MaxInt64)
 	// announceInterval repeats the announcement of the virtual IPs: switches forget a static
 	// neighbour's port, and a device that took a wrong answer is put right.
 	announceInterval = 60 * time.Second
@@ -91,6 +94,7 @@ type Host struct {
 	identity chan heartbeat.Identity // of peers
 	lists    chan []byte             // frames with lists of clients, see package sticky
 
+	lease   time.Duration    // the filter accepts nothing new from then on
 	applied *filter.Table    // what this host put into the filter, nil before the first time
 	vips    []netip.Addr     // local now
 	refused []status.Refused // of the plans' virtual IPs
@@ -118,6 +122,7 @@ func New(config Config) (*Host, error) {
 		detector: newDetector(p),
 		sampler:  sampler{filter: config.Filter, now: config.Now},
 		reporter: reporter{conditions: config.Conditions},
+		lease:    unknownLease,
 	}
 	if err := h.begin(); err != nil {
 		return nil, err
@@ -192,6 +197,11 @@ func (h *Host) start(ctx context.Context) (err error) {
 	}
 	if err := h.refuse(ctx); err != nil {
 		return err
+	}
+	if h.out.View != nil { // the first output of a machine that goes on
+		if h.pending, err = h.carryOut(ctx, nil); err != nil {
+			return err
+		}
 	}
 	return h.step(ctx, convergence.Carrier{Up: s.Running}, convergence.Offer{Policy: h.offered.Policy()},
 		h.drain.adminState(h.offered))

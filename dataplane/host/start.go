@@ -84,13 +84,14 @@ func (h *Host) restore(settings convergence.Settings) (*convergence.Machine, buc
 		h.Log.Info("Starting anew", "reason", err)
 		return nil, bucket.Table{}
 	}
-	d := machine.Step(h.Now(), convergence.Tick{}).Decision
-	if h.inForce == nil || d.Policy != h.inForce.Digest {
+	lease, out := machine.LeaseUntil(), machine.Step(h.Now(), convergence.Tick{})
+	if h.inForce == nil || out.Decision.Policy != h.inForce.Digest {
 		h.Log.Info("Starting anew", "reason", "the config in force was not saved")
 		return nil, bucket.Table{}
 	}
 	h.Log.Info("Going on where the last agent stopped")
-	return machine, d.Accept
+	h.lease, h.out = lease, out
+	return machine, out.Decision.Accept
 }
 
 // save keeps what a restarted agent needs. Serving goes on without.

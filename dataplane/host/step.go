@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/kube-wlbs/kube-wlbs/dataplane/convergence"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/filter"
@@ -34,16 +35,23 @@ func (h *Host) step(ctx context.Context, events ...convergence.Event) error {
 	return nil
 }
 
-// turn is one call of the state machine, and all that it asks for. The order is what keeps two hosts from serving one
-// client:
-//
-//  1. release: the filter works by the decision. Buckets that the host gave up take nothing new from now on.
-//  2. tell: the heartbeat says so, and peers may take the buckets.
-//  3. renew: the lease goes on only if the heartbeat left. Who cannot be heard stops before the peers take over.
-//
-// An error ends the host: nothing that was decided after it is told. The events that turn returns are to be taken next.
+// turn is one call of the state machine, and all that it asks for.
 func (h *Host) turn(ctx context.Context, events []convergence.Event) (next []convergence.Event, err error) {
 	h.out = h.machine.Step(h.Now(), events...)
+	return h.carryOut(ctx, events)
+}
+
+// carryOut does what the state machine asks for. The order is what keeps two hosts from serving one client:
+//
+//  1. release: the filter works by the decision. Buckets that the host gave up take nothing new from now on, and a
+//     lease that is to end sooner, as after a hold, does.
+//  2. tell: the heartbeat says so, and peers may take the buckets.
+//  3. renew: the lease goes on only if the heartbeat left in time. Who cannot be heard stops before the peers take
+//     over.
+//
+// An error ends the host: nothing that was decided after it is told. The events that carryOut returns are to be taken
+// next.
+func (h *Host) carryOut(ctx context.Context, events []convergence.Event) (next []convergence.Event, err error) {
 	policyChanged := h.putInForce(h.out.Decision.Policy)
 	if err := h.release(ctx, events, policyChanged); err != nil {
 		return nil, err
@@ -55,7 +63,7 @@ func (h *Host) turn(ctx context.Context, events []convergence.Event) (next []con
 	h.sendLists()
 	h.notice(policyChanged)
 
-	if !sent && !slices.Contains(events, convergence.Event(convergence.Unsent{})) {
+	if !sent {
 		next = append(next, convergence.Unsent{})
 	}
 	if policyChanged {
@@ -88,11 +96,22 @@ func (h *Host) release(ctx context.Context, events []convergence.Event, policyCh
 			return err
 		}
 	}
-	if h.out.LeaseChanged && d.LeaseUntil == 0 {
-		if err := h.Filter.Revoke(); err != nil {
-			return fmt.Errorf("lease: %w", err)
-		}
+	if d.LeaseUntil < h.lease {
+		return h.setLease(d.LeaseUntil)
 	}
+	return nil
+}
+
+// setLease lets the filter accept until then, or nothing any more if until is 0.
+func (h *Host) setLease(until time.Duration) error {
+	set := func() error { return h.Filter.RenewLease(until) }
+	if until == 0 {
+		set = h.Filter.Revoke
+	}
+	if err := set(); err != nil {
+		return fmt.Errorf("lease: %w", err)
+	}
+	h.lease = until
 	return nil
 }
 
@@ -141,7 +160,8 @@ func differInBusyOnly(a, b *filter.Table) bool {
 	return same
 }
 
-// tell sends a heartbeat, with the version of the list of clients as it is now, and reports whether it left.
+// tell sends a heartbeat, with the version of the list of clients as it is now, and reports whether it left in time: a
+// process that is starved between decision and sending may come too late, after its peers took over.
 func (h *Host) tell(message *heartbeat.Message) bool {
 	stamped := *message
 	stamped.ClientsVersion = h.clients.exchange.Version()
@@ -151,17 +171,17 @@ func (h *Host) tell(message *heartbeat.Message) bool {
 	if err != nil {
 		h.Log.Debug("Heartbeat not sent", "error", err)
 	}
+	if late := h.Now() - h.out.SendBy; err == nil && late >= 0 {
+		h.Log.Warn("Heartbeat sent too late, peers may have taken over", "late", late)
+		return false
+	}
 	return err == nil
 }
 
 // renew lets the filter accept for as long as the peers wait for this host, who heard the heartbeat if it was sent.
 func (h *Host) renew(sent bool) error {
-	until := h.out.Decision.LeaseUntil
-	if !h.out.LeaseChanged || until == 0 || !sent {
-		return nil
-	}
-	if err := h.Filter.RenewLease(until); err != nil {
-		return fmt.Errorf("lease: %w", err)
+	if until := h.out.Decision.LeaseUntil; sent && until > h.lease {
+		return h.setLease(until)
 	}
 	return nil
 }
