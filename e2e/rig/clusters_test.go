@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -320,4 +321,26 @@ func TestReadOnlyStateDirectory(t *testing.T) {
 	lapse(t, time.Second)
 	served(t, "clients", run, 2)
 	must(t, r.Hosts[0].logHas("Config not saved"))
+}
+
+// A cluster whose file goes while the agent is down is removed by the next one, and one whose saved config is of no use is
+// served from its file; neither costs the cluster beside anything.
+func TestClustersChangeWhileTheAgentIsDown(t *testing.T) {
+	r := startClusters(t, 2, 3, nil)
+	run := r.probeVIP(t, VIP)
+	for _, h := range r.Hosts {
+		must(t, h.Kill())
+		must(t, os.WriteFile(filepath.Join(h.StateDir(), clusterName(2), "config.json"), []byte("{}"), 0o600))
+		if h == r.Hosts[1] {
+			must(t, r.Drop(clusterName(1)))
+		}
+		must(t, h.Start())
+		must(t, r.ConvergedIn(soon(t, 20*time.Second), ClusterName))
+	}
+	must(t, r.Gone(soon(t, 30*time.Second), clusterName(1), ClusterVIP(1)))
+	must(t, r.ConvergedIn(soon(t, 20*time.Second), clusterName(2)))
+	served(t, "the cluster beside", run, 2)
+	for _, h := range r.Hosts {
+		must(t, h.logHas("Last config of no use"))
+	}
 }

@@ -95,8 +95,9 @@ func TestDuplicateHandlingPriority(t *testing.T) {
 			}
 		}
 	}
+	// Each file is in order by itself, for one that is not is refused; what their hosts say on the wire is not.
 	newcomer := r.Hosts[0] // that its ID is the lowest does not help
-	must(t, newcomer.Misconfigure(prioritized(7, 9, 7)))
+	must(t, newcomer.Misconfigure(prioritized(7, 9, 8)))
 	for _, h := range r.Hosts[1:] {
 		must(t, h.Misconfigure(prioritized(1, 9, 7)))
 		must(t, h.Start())
@@ -115,10 +116,10 @@ func TestDuplicateHandlingPriority(t *testing.T) {
 	newcomer.says(t, v1alpha1.ConditionConverged, metav1.ConditionFalse, v1alpha1.ReasonConverging)
 	r.converged(t, r.Hosts[1:]...)
 
-	must(t, newcomer.Misconfigure(prioritized(11, 9, 7))) // which is mended
+	must(t, newcomer.Misconfigure(prioritized(11, 9, 8))) // which is mended
 	r.converged(t, r.Hosts...)
 
-	must(t, newcomer.Misconfigure(prioritized(9, 9, 7))) // and broken again: this time host 2 has to go
+	must(t, newcomer.Misconfigure(prioritized(9, 10, 8))) // and broken again: this time host 2 has to go
 	disputed("host 2 (node-b) failed", "host 1 (node-a)", "9")
 	r.converged(t, newcomer, r.Hosts[2])
 	report := stop(t, run)
