@@ -3,7 +3,7 @@
 // Package controllers wires the manager's reconcilers, each of which has a room of its own:
 //
 //   - hosts turns the selected nodes into LoadBalancingHosts with stable host IDs, and sees to their orderly removal;
-//   - virtualips decides which cluster holds a virtual IP, and tells the hosts which to serve;
+//   - virtualips assigns virtual IPs to clusters, and says which of them each host serves;
 //   - agents runs the agents: one DaemonSet for the installation;
 //   - status puts together what the hosts report, as status, Events and metrics.
 //

@@ -25,19 +25,19 @@ func withVIPs(ips ...string) func(*v1alpha1.LoadBalancingClusterSpec) {
 	return func(s *v1alpha1.LoadBalancingClusterSpec) { s.VirtualIPs = ips }
 }
 
-// waitForVIPs waits until a cluster holds these addresses, and the host on the node is told the first ones of them, told in number.
-func (c *cluster) waitForVIPs(t *testing.T, cluster, node string, told int, want ...string) {
+// waitForVIPs waits until a cluster has these addresses, and the host on the node is to serve the first ones of them, served in number.
+func (c *cluster) waitForVIPs(t *testing.T, cluster, node string, served int, want ...string) {
 	t.Helper()
 	kubetest.Eventually(t, func() error {
-		if held := c.getCluster(t, cluster).Status.VirtualIPs; !slices.Equal(held, want) {
-			return fmt.Errorf("cluster %s holds %v, want %v", cluster, held, want)
+		if got := c.getCluster(t, cluster).Status.VirtualIPs; !slices.Equal(got, want) {
+			return fmt.Errorf("cluster %s has %v, want %v", cluster, got, want)
 		}
 		host := &v1alpha1.LoadBalancingHost{}
 		if err := c.Get(t.Context(), client.ObjectKey{Name: v1alpha1.HostObjectName(cluster, node)}, host); err != nil {
 			return err
 		}
-		if !slices.Equal(host.Spec.VirtualIPs, want[:told]) {
-			return fmt.Errorf("host %s is told %v, want %v", host.Name, host.Spec.VirtualIPs, want[:told])
+		if !slices.Equal(host.Spec.VirtualIPs, want[:served]) {
+			return fmt.Errorf("host %s is to serve %v, want %v", host.Name, host.Spec.VirtualIPs, want[:served])
 		}
 		return nil
 	})
@@ -68,7 +68,7 @@ func (c *cluster) neverHolds(t *testing.T, cluster, ip string) {
 	t.Helper()
 	kubetest.Consistently(t, 300*time.Millisecond, func() error {
 		if slices.Contains(c.getCluster(t, cluster).Status.VirtualIPs, ip) {
-			return fmt.Errorf("cluster %s holds %s", cluster, ip)
+			return fmt.Errorf("cluster %s has %s", cluster, ip)
 		}
 		return nil
 	})
@@ -195,13 +195,13 @@ func TestLaggingCacheGivesNoAddressTwice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range world.Clusters { // the cache has both clusters, but not who holds the address, and mistakes their age
+	for i := range world.Clusters { // the cache has both clusters, but not to which the address is assigned, and mistakes their age
 		world.Clusters[i].Status.VirtualIPs = nil
 		if world.Clusters[i].Name == "elder" {
 			world.Clusters[i].CreationTimestamp.Time = world.Clusters[i].CreationTimestamp.Add(-time.Hour)
 		}
 	}
-	if d := virtualips.Decide(world); !slices.Equal(d.Holdings["elder"], []string{"192.0.2.10"}) {
+	if d := virtualips.Decide(world); !slices.Equal(d.Assigned["elder"], []string{"192.0.2.10"}) {
 		t.Fatalf("the cache does not mislead: %+v", d)
 	}
 	next := &virtualips.Reconciler{Client: &frozen{Client: c.Client, world: world}, API: c.Client}
@@ -209,8 +209,8 @@ func TestLaggingCacheGivesNoAddressTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string][]string{"younger": {"192.0.2.10"}, "elder": nil} {
-		if held := c.getCluster(t, name).Status.VirtualIPs; !slices.Equal(held, want) {
-			t.Errorf("cluster %s holds %v, want %v", name, held, want)
+		if got := c.getCluster(t, name).Status.VirtualIPs; !slices.Equal(got, want) {
+			t.Errorf("cluster %s has %v, want %v", name, got, want)
 		}
 	}
 }

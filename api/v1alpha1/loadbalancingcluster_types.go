@@ -590,8 +590,8 @@ type LoadBalancingClusterStatus struct {
 	// +kubebuilder:validation:Minimum=1
 	GenerationInForce *int64 `json:"generationInForce,omitempty"`
 
-	// virtualIPs are those of spec.virtualIPs that the cluster holds. An address that another cluster holds, or that is a
-	// node's own, is not among them, and no host serves it: the condition ConfigConsistent says why. One that was taken out of
+	// virtualIPs are those of spec.virtualIPs that are assigned to the cluster. An address that is assigned to another one, or
+	// that is a node's own, is not among them, and no host serves it: the condition ConfigConsistent says why. One that was taken out of
 	// the spec stays at the end until the hosts' agents have let go of it; nobody else gets it before.
 	// +optional
 	// +listType=atomic

@@ -97,8 +97,8 @@ type LoadBalancingHostSpec struct {
 	// +kubebuilder:validation:Maximum=32
 	HostID int32 `json:"hostID,omitempty"`
 
-	// virtualIPs are those of the cluster's spec.virtualIPs that the cluster holds: no other cluster has them, and no node has
-	// one as its own address. The host serves no others; without any it is no member.
+	// virtualIPs are those of the cluster's spec.virtualIPs that are assigned to it: no other cluster has them, and no node
+	// had one as its own address. The host serves no others; without any it is no member.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=32
@@ -379,7 +379,7 @@ type LoadBalancingHostStatus struct {
 	// +optional
 	RenewTime *metav1.MicroTime `json:"renewTime,omitempty"`
 
-	// leaseSeconds is how long the report holds after renewTime.
+	// leaseSeconds is how long the report is valid after renewTime.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=3600

@@ -250,7 +250,7 @@ func upToDate(current, desired *v1alpha1.LoadBalancingHost) bool {
 	return true
 }
 
-// applyHost writes all of a host but its virtual IPs, which are allotted elsewhere.
+// applyHost writes all of a host but its virtual IPs, which are assigned elsewhere.
 func (r *Reconciler) applyHost(ctx context.Context, host *v1alpha1.LoadBalancingHost) error {
 	spec := host.Spec
 	spec.VirtualIPs = nil

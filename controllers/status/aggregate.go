@@ -24,7 +24,7 @@ type observation struct {
 	cluster *v1alpha1.LoadBalancingCluster
 	// reports of all hosts of the cluster, in any order.
 	reports []report
-	// problems are the virtual IPs that the cluster does not hold, or not alone.
+	// problems are the virtual IPs that are not assigned to the cluster, or not to it alone.
 	problems []virtualips.Problem
 	now      time.Time
 }
@@ -48,7 +48,7 @@ func summarize(o observation) *summary {
 func aggregate(o observation) v1alpha1.LoadBalancingClusterStatus { return summarize(o).status() }
 
 // status is that of the cluster. Each fact comes from who can know it: a host's own state from its report
-// while that holds, membership from the views of the hosts that agree.
+// while that is valid, membership from the views of the hosts that agree.
 func (s *summary) status() v1alpha1.LoadBalancingClusterStatus {
 	generation := s.cluster.Generation
 	status := v1alpha1.LoadBalancingClusterStatus{
@@ -269,10 +269,10 @@ func (s *summary) isConverged(r *report) bool {
 
 func isStalled(r *report) bool { return r.fresh && r.host.Status.Stall != nil }
 
-// lastConvergence is the youngest one that a holder of the view reports.
+// lastConvergence is the youngest one that a report of the view has.
 func (v *view) lastConvergence() *v1alpha1.ConvergenceRecord {
 	var last *v1alpha1.ConvergenceRecord
-	for _, h := range v.holders {
+	for _, h := range v.reporters {
 		c := h.host.Status.LastConvergence
 		if c == nil || last != nil && (c.StartedAt == nil || last.StartedAt != nil && !last.StartedAt.Before(c.StartedAt)) {
 			continue

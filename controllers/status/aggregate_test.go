@@ -28,7 +28,7 @@ func says(id int32, state v1alpha1.HostState, epoch int64, members []int32, opti
 	took := int64(1240)
 	renewed := metav1.NewMicroTime(testNow.Add(-time.Second))
 	node := "node-" + string('a'+id-1)
-	r := report{reported: true, holds: true, fresh: true, host: &v1alpha1.LoadBalancingHost{
+	r := report{reported: true, valid: true, fresh: true, host: &v1alpha1.LoadBalancingHost{
 		ObjectMeta: metav1.ObjectMeta{Name: "web." + node, CreationTimestamp: metav1.NewTime(testNow.Add(-time.Hour))},
 		Spec:       v1alpha1.LoadBalancingHostSpec{ClusterName: "web", NodeName: node, HostID: id, DesiredState: v1alpha1.DesiredStateStarted},
 		Status: v1alpha1.LoadBalancingHostStatus{
@@ -42,13 +42,13 @@ func says(id int32, state v1alpha1.HostState, epoch int64, members []int32, opti
 	return r
 }
 
-func stale(r *report) { r.holds, r.fresh = false, false }
+func stale(r *report) { r.valid, r.fresh = false, false }
 
 // overwritten is a report of a host that its peers dropped, as the manager left it.
 func overwritten(r *report) { r.fresh, r.host.Status.State = false, v1alpha1.HostUnknown }
 
 func silent(r *report) {
-	r.reported, r.holds, r.fresh, r.host.Status = false, false, false, v1alpha1.LoadBalancingHostStatus{}
+	r.reported, r.valid, r.fresh, r.host.Status = false, false, false, v1alpha1.LoadBalancingHostStatus{}
 }
 
 func young(r *report) { r.host.CreationTimestamp = metav1.NewTime(testNow.Add(-time.Second)) }
@@ -164,7 +164,7 @@ func TestAggregate(t *testing.T) {
 			hosts:      "0/3", defaultHost: "node-a",
 		},
 		{
-			name:       "a host crashed a moment ago, its report still holds",
+			name:       "a host crashed a moment ago, its report is still valid",
 			reports:    []report{says(1, converged, 8, []int32{1, 2}), says(2, converged, 8, []int32{1, 2}), says(3, converged, 7, all)},
 			conditions: []string{"Ready=False/HostsMissing", "Converged=True/Converged", "Partitioned=False/OneView"},
 			hosts:      "2/3", defaultHost: "node-a",
@@ -392,7 +392,7 @@ func TestAggregateCounts(t *testing.T) {
 }
 
 func TestAggregateVirtualIPConflict(t *testing.T) {
-	conflict := virtualips.Problem{Reason: v1alpha1.ReasonVirtualIPConflict, Message: "192.0.2.10 is held by mail"}
+	conflict := virtualips.Problem{Reason: v1alpha1.ReasonVirtualIPConflict, Message: "192.0.2.10 is assigned to mail"}
 	address := virtualips.Problem{Reason: v1alpha1.ReasonVirtualIPIsNodeAddress, Message: "192.0.2.11 is node-a's"}
 	for reason, problems := range map[string][]virtualips.Problem{
 		v1alpha1.ReasonVirtualIPConflict:      {conflict},
@@ -412,17 +412,17 @@ func TestAggregateVirtualIPConflict(t *testing.T) {
 	}
 }
 
-// A cluster that holds no virtual IP has hosts that stand by, and says why.
+// A cluster without a virtual IP has hosts that stand by, and says why.
 func TestAggregateWithoutVirtualIPs(t *testing.T) {
-	standsBy := says(1, v1alpha1.HostStopped, 0, []int32{1}, lacks(v1alpha1.ReasonVirtualIPConflict, "the cluster holds no virtual IP"))
+	standsBy := says(1, v1alpha1.HostStopped, 0, []int32{1}, lacks(v1alpha1.ReasonVirtualIPConflict, "no virtual IP is assigned to the cluster"))
 	status := aggregate(observation{
 		cluster: testCluster(), now: testNow, reports: []report{standsBy},
-		problems: []virtualips.Problem{{Reason: v1alpha1.ReasonVirtualIPConflict, Message: "192.0.2.10 is held by mail"}},
+		problems: []virtualips.Problem{{Reason: v1alpha1.ReasonVirtualIPConflict, Message: "192.0.2.10 is assigned to mail"}},
 	})
 	if status.Columns.Hosts != "0/1" {
 		t.Errorf("HOSTS is %s", status.Columns.Hosts)
 	}
-	for conditionType, want := range map[string]string{v1alpha1.ConditionConverged: "holds none of its virtual IPs", v1alpha1.ConditionReady: "held by mail"} {
+	for conditionType, want := range map[string]string{v1alpha1.ConditionConverged: "none of its virtual IPs is assigned to the cluster", v1alpha1.ConditionReady: "assigned to mail"} {
 		if c := shared.ConditionOf(status.Conditions, conditionType); c.Status != metav1.ConditionFalse || !strings.Contains(c.Message, want) {
 			t.Errorf("%s is %s: %q, want %q", conditionType, c.Status, c.Message, want)
 		}

@@ -27,7 +27,7 @@ func no(reason, format string, args ...any) verdict {
 	return verdict{metav1.ConditionFalse, reason, fmt.Sprintf(format, args...)}
 }
 
-// outdated is what can be said when no report holds any more.
+// outdated is what can be said when no report is valid any more.
 func outdated() verdict {
 	return verdict{metav1.ConditionUnknown, v1alpha1.ReasonReportsOutdated,
 		"all hosts' last reports are older than their leases: the cluster may serve, see whether the agents run and reach the API server"}
@@ -81,7 +81,7 @@ func (s *summary) converged() verdict {
 		return no(v1alpha1.ReasonConverging, "converging: %s", strings.Join(converging, ", "))
 	}
 	if s.main == nil && len(s.cluster.Status.VirtualIPs) == 0 && len(s.problems) > 0 {
-		return no(v1alpha1.ReasonNoHosts, "no host is a member, for the cluster holds none of its virtual IPs")
+		return no(v1alpha1.ReasonNoHosts, "no host is a member, for none of its virtual IPs is assigned to the cluster")
 	}
 	if s.main == nil {
 		return no(v1alpha1.ReasonNoHosts, "no host is a member")
@@ -125,7 +125,7 @@ func (s *summary) differingViews() []string {
 	var words []string
 	for _, v := range s.views {
 		var nodes []string
-		for _, h := range v.holders {
+		for _, h := range v.reporters {
 			if !s.dropped(h) {
 				nodes = append(nodes, h.node())
 			}

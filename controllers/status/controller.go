@@ -81,11 +81,11 @@ func (r *Reconciler) reports(hosts []v1alpha1.LoadBalancingHost, now time.Time) 
 	}
 	for i := range hosts {
 		left, reported := r.leases.Left(&hosts[i], now)
-		holds := reported && left > 0
+		valid := reported && left > 0
 		reports = append(reports, report{
-			host: &hosts[i], reported: reported, holds: holds, fresh: holds && hosts[i].Status.State != v1alpha1.HostUnknown,
+			host: &hosts[i], reported: reported, valid: valid, fresh: valid && hosts[i].Status.State != v1alpha1.HostUnknown,
 		})
-		if holds {
+		if valid {
 			soonest(left)
 		}
 		if grace := joinGrace - now.Sub(hosts[i].CreationTimestamp.Time); !reported && grace > 0 {

@@ -27,7 +27,7 @@ func (r *Reconciler) markSilent(ctx context.Context, s *summary) (next time.Dura
 		dropped := s.dropped(report) && report.host.Status.State != v1alpha1.HostDraining
 		wait, believed := r.leases.UntilBelieved(report.host, dropped, s.now)
 		switch {
-		case !report.holds:
+		case !report.valid:
 			status = s.outdatedStatus(report.host)
 		case believed && wait <= 0:
 			status = s.droppedStatus(report.host)

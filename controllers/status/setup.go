@@ -26,7 +26,7 @@ func Setup(mgr manager.Manager, r *Reconciler) error {
 		For(&v1alpha1.LoadBalancingCluster{}).
 		Watches(&v1alpha1.LoadBalancingCluster{}, handler.EnqueueRequestsFromMapFunc(clustersOnSameVIP(mgr.GetClient())),
 			builder.WithPredicates(predicate.Or[client.Object](predicate.GenerationChangedPredicate{},
-				virtualips.HoldingChanges()))).
+				virtualips.AssignedChanges()))).
 		Watches(&corev1.Node{}, handler.EnqueueRequestsFromMapFunc(shared.AllClusters(mgr.GetClient())),
 			builder.WithPredicates(virtualips.AddressChanges())).
 		Watches(&v1alpha1.LoadBalancingHost{}, handler.EnqueueRequestsFromMapFunc(shared.ClusterOfHost)).

@@ -8,17 +8,17 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
-// report is a LoadBalancingHost and how far its status can be believed.
+// report is a LoadBalancingHost and what its status is worth.
 type report struct {
 	host *v1alpha1.LoadBalancingHost
-	// reported is true when the host ever reported, holds while its last report does, and fresh while moreover nobody
-	// knows better: the manager overwrites the state of a host that its peers dropped.
-	reported, holds, fresh bool
+	// reported is true when the host ever reported, valid while the lease of its last report runs, and fresh while
+	// moreover nobody knows better: the manager overwrites the state of a host that its peers dropped.
+	reported, valid, fresh bool
 }
 
 // overwritten reports whether the manager overwrote a report before its time: agents never say Unknown.
 func (r *report) overwritten() bool {
-	return r.reported && r.holds && r.host.Status.State == v1alpha1.HostUnknown
+	return r.reported && r.valid && r.host.Status.State == v1alpha1.HostUnknown
 }
 
 func (r *report) id() int32 { return r.host.Spec.HostID }
@@ -53,19 +53,19 @@ func (r *report) participates() bool {
 type view struct {
 	// members are host IDs, sorted.
 	members []int32
-	// holders report this view, sorted by host ID.
-	holders []*report
+	// reporters report this view, sorted by host ID.
+	reporters []*report
 	// agreed is true when no member that takes part reports another view.
 	agreed bool
-	// epoch is the highest one that a holder reports.
+	// epoch is the highest one that one of them reports.
 	epoch int64
 }
 
 func (v *view) contains(id int32) bool { return v != nil && slices.Contains(v.members, id) }
 
-// converged reports whether all holders say that they are.
+// converged reports whether all who report it say that they are.
 func (v *view) converged() bool {
-	for _, h := range v.holders {
+	for _, h := range v.reporters {
 		if h.host.Status.State == v1alpha1.HostConverging {
 			return false
 		}
@@ -94,14 +94,14 @@ func viewsOf(reports []report) []*view {
 			views = append(views, &view{members: members})
 		}
 		v := views[at]
-		v.holders = append(v.holders, r)
+		v.reporters = append(v.reporters, r)
 		if e := r.host.Status.Epoch; e != nil {
 			v.epoch = max(v.epoch, *e)
 		}
 	}
 	for _, v := range views {
 		v.agreed = !slices.ContainsFunc(views, func(o *view) bool {
-			return o != v && slices.ContainsFunc(o.holders, func(r *report) bool { return v.contains(r.id()) })
+			return o != v && slices.ContainsFunc(o.reporters, func(r *report) bool { return v.contains(r.id()) })
 		})
 	}
 	slices.SortStableFunc(views, moreCredible)
@@ -112,8 +112,8 @@ func moreCredible(a, b *view) int {
 	switch {
 	case a.agreed != b.agreed:
 		return boolOrder(a.agreed)
-	case len(a.holders) != len(b.holders):
-		return len(b.holders) - len(a.holders)
+	case len(a.reporters) != len(b.reporters):
+		return len(b.reporters) - len(a.reporters)
 	case a.epoch != b.epoch:
 		if a.epoch > b.epoch {
 			return -1

@@ -24,8 +24,8 @@ import (
 // fieldOwner is this reconciler in managedFields.
 const fieldOwner = client.FieldOwner("wlbs-virtual-ips")
 
-// Reconciler writes the virtual IPs that clusters hold, and those that hosts are told to serve. Nobody else writes
-// either.
+// Reconciler writes the virtual IPs that are assigned to clusters, and those that hosts are to serve. Nobody else
+// writes either.
 type Reconciler struct {
 	// Client writes, and reads from a cache, which says whether there is anything to do.
 	Client client.Client
@@ -49,19 +49,19 @@ func (r *Reconciler) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result
 	return ctrl.Result{}, r.carryOut(ctx, world, Decide(world))
 }
 
-// carryOut does all writes that it can, so that one object that cannot be written holds up no others.
+// carryOut does all writes that it can, so that one object that cannot be written delays no others.
 func (r *Reconciler) carryOut(ctx context.Context, w World, d Decision) error {
 	var failed []error
 	for i := range w.Clusters {
 		c := &w.Clusters[i]
-		if ips, changes := d.Holdings[c.Name]; changes {
-			failed = append(failed, r.writeHoldings(ctx, c, ips))
+		if ips, changes := d.Assigned[c.Name]; changes {
+			failed = append(failed, r.writeAssigned(ctx, c, ips))
 		}
 	}
 	for i := range w.Hosts {
 		h := &w.Hosts[i]
-		if ips, changes := d.Told[h.Name]; changes {
-			failed = append(failed, r.tell(ctx, h, ips))
+		if ips, changes := d.Served[h.Name]; changes {
+			failed = append(failed, r.writeServed(ctx, h, ips))
 		}
 	}
 	return worst(failed)
@@ -78,7 +78,7 @@ func worst(failed []error) error {
 	return errors.Join(failed...)
 }
 
-func (r *Reconciler) writeHoldings(ctx context.Context, c *v1alpha1.LoadBalancingCluster, ips []string) error {
+func (r *Reconciler) writeAssigned(ctx context.Context, c *v1alpha1.LoadBalancingCluster, ips []string) error {
 	before := c.DeepCopy()
 	c.Status.VirtualIPs = ips
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
@@ -90,7 +90,7 @@ func (r *Reconciler) writeHoldings(ctx context.Context, c *v1alpha1.LoadBalancin
 	return nil
 }
 
-func (r *Reconciler) tell(ctx context.Context, h *v1alpha1.LoadBalancingHost, ips []string) error {
+func (r *Reconciler) writeServed(ctx context.Context, h *v1alpha1.LoadBalancingHost, ips []string) error {
 	before := h.DeepCopy()
 	h.Spec.VirtualIPs = ips
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})

@@ -17,12 +17,12 @@ const a, b = "192.0.2.10", "192.0.2.11"
 
 var epoch = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// cluster is one created so many seconds after the epoch, which lists and holds these addresses.
-func cluster(name string, created int, listed, held []string) v1alpha1.LoadBalancingCluster {
+// cluster is one created so many seconds after the epoch, which lists some addresses and has others assigned.
+func cluster(name string, created int, listed, assigned []string) v1alpha1.LoadBalancingCluster {
 	return v1alpha1.LoadBalancingCluster{
 		ObjectMeta: metav1.ObjectMeta{Name: name, CreationTimestamp: metav1.NewTime(epoch.Add(time.Duration(created) * time.Second))},
 		Spec:       v1alpha1.LoadBalancingClusterSpec{VirtualIPs: listed},
-		Status:     v1alpha1.LoadBalancingClusterStatus{VirtualIPs: held},
+		Status:     v1alpha1.LoadBalancingClusterStatus{VirtualIPs: assigned},
 	}
 }
 
@@ -31,11 +31,11 @@ func deleted(c v1alpha1.LoadBalancingCluster) v1alpha1.LoadBalancingCluster {
 	return c
 }
 
-// host is one of a cluster that was told these addresses and says that it serves those. It has acted on its newest spec.
-func host(cluster string, told, serves []string) v1alpha1.LoadBalancingHost {
+// host is one of a cluster that is to serve some addresses and says that it serves others. It has acted on its newest spec.
+func host(cluster string, wanted, serves []string) v1alpha1.LoadBalancingHost {
 	return v1alpha1.LoadBalancingHost{
 		ObjectMeta: metav1.ObjectMeta{Name: cluster + ".n", Generation: 2},
-		Spec:       v1alpha1.LoadBalancingHostSpec{ClusterName: cluster, NodeName: "n", VirtualIPs: told},
+		Spec:       v1alpha1.LoadBalancingHostSpec{ClusterName: cluster, NodeName: "n", VirtualIPs: wanted},
 		Status: v1alpha1.LoadBalancingHostStatus{
 			ObservedGeneration: new(int64(2)), Dataplane: v1alpha1.HostDataplane{VirtualIPs: serves},
 		},
@@ -69,79 +69,79 @@ func TestDecide(t *testing.T) {
 		m        = map[string][]string
 	)
 	for _, tc := range []struct {
-		name           string
-		world          World
-		holdings, told m
+		name             string
+		world            World
+		assigned, served m
 	}{
 		{name: "nothing"},
 		{
 			name:  "a free address goes to who asks, and to the hosts only when that is persisted",
-			world: World{Clusters: clusters{cluster("web", 0, ips{a, b}, nil)}, Hosts: hosts{host("web", nil, nil)}}, holdings: m{"web": {a, b}},
+			world: World{Clusters: clusters{cluster("web", 0, ips{a, b}, nil)}, Hosts: hosts{host("web", nil, nil)}}, assigned: m{"web": {a, b}},
 		},
 		{
-			name:  "hosts are told what is persisted",
-			world: World{Clusters: clusters{cluster("web", 0, ips{a, b}, ips{a})}, Hosts: hosts{host("web", nil, nil)}}, holdings: m{"web": {a, b}}, told: m{"web.n": {a}},
+			name:  "hosts get what is persisted",
+			world: World{Clusters: clusters{cluster("web", 0, ips{a, b}, ips{a})}, Hosts: hosts{host("web", nil, nil)}}, assigned: m{"web": {a, b}}, served: m{"web.n": {a}},
 		},
 		{name: "all is done", world: World{Clusters: clusters{cluster("web", 0, ips{a}, ips{a})}, Hosts: hosts{host("web", ips{a}, ips{a})}}},
-		{name: "of two who ask the older gets it", world: World{Clusters: clusters{cluster("a", 9, ips{a}, nil), cluster("z", 0, ips{a}, nil)}}, holdings: m{"z": {a}}},
-		{name: "of two of one age the first by name", world: World{Clusters: clusters{cluster("z", 0, ips{a}, nil), cluster("a", 0, ips{a}, nil)}}, holdings: m{"a": {a}}},
-		{name: "who holds it keeps it against an older one", world: World{Clusters: clusters{cluster("a", 0, ips{a}, nil), cluster("z", 9, ips{a}, ips{a})}}},
+		{name: "of two who ask the older gets it", world: World{Clusters: clusters{cluster("a", 9, ips{a}, nil), cluster("z", 0, ips{a}, nil)}}, assigned: m{"z": {a}}},
+		{name: "of two of one age the first by name", world: World{Clusters: clusters{cluster("z", 0, ips{a}, nil), cluster("a", 0, ips{a}, nil)}}, assigned: m{"a": {a}}},
+		{name: "who has it keeps it against an older one", world: World{Clusters: clusters{cluster("a", 0, ips{a}, nil), cluster("z", 9, ips{a}, ips{a})}}},
 		{name: "one that is being deleted gets nothing", world: World{Clusters: clusters{deleted(cluster("web", 0, ips{a}, nil))}}},
 		{
-			name: "one that is being deleted keeps what it holds, and its hosts what they are told",
+			name: "one that is being deleted keeps what is assigned to it, and its hosts what they serve",
 			world: World{
 				Clusters: clusters{deleted(cluster("old", 0, ips{a}, ips{a})), cluster("new", 1, ips{a}, nil)},
 				Hosts:    hosts{leaving(host("old", ips{a}, ips{a}))},
 			},
 		},
 		{
-			name:  "hosts of a cluster that is gone hold its addresses",
-			world: World{Clusters: clusters{cluster("new", 1, ips{a, b}, nil)}, Hosts: hosts{host("old", nil, ips{a})}}, holdings: m{"new": {b}},
+			name:  "hosts of a cluster that is gone keep its addresses",
+			world: World{Clusters: clusters{cluster("new", 1, ips{a, b}, nil)}, Hosts: hosts{host("old", nil, ips{a})}}, assigned: m{"new": {b}},
 		},
-		{name: "a node's own address is refused", world: World{Clusters: clusters{cluster("web", 0, ips{a, b}, nil)}, Nodes: []corev1.Node{node("n", a)}}, holdings: m{"web": {b}}},
+		{name: "a node's own address is refused", world: World{Clusters: clusters{cluster("web", 0, ips{a, b}, nil)}, Nodes: []corev1.Node{node("n", a)}}, assigned: m{"web": {b}}},
 		{
-			name:  "the address of a node that came later is not taken away",
-			world: World{Clusters: clusters{cluster("web", 0, ips{a}, ips{a})}, Hosts: hosts{host("web", nil, nil)}, Nodes: []corev1.Node{node("n", a)}},
-			told:  m{"web.n": {a}},
+			name:   "the address of a node that came later is not taken away",
+			world:  World{Clusters: clusters{cluster("web", 0, ips{a}, ips{a})}, Hosts: hosts{host("web", nil, nil)}, Nodes: []corev1.Node{node("n", a)}},
+			served: m{"web.n": {a}},
 		},
 		{
-			name:  "an address that is no longer listed leaves the hosts first",
-			world: World{Clusters: clusters{cluster("web", 0, ips{a}, ips{a, b})}, Hosts: hosts{host("web", ips{a, b}, ips{a, b})}},
-			told:  m{"web.n": {a}},
+			name:   "an address that is no longer listed leaves the hosts first",
+			world:  World{Clusters: clusters{cluster("web", 0, ips{a}, ips{a, b})}, Hosts: hosts{host("web", ips{a, b}, ips{a, b})}},
+			served: m{"web.n": {a}},
 		},
 		{name: "their agents have to say so", world: World{Clusters: clusters{cluster("web", 0, ips{a}, ips{a, b})}, Hosts: hosts{host("web", ips{a}, ips{a, b})}}},
 		{name: "and to act on it", world: World{Clusters: clusters{cluster("web", 0, ips{a}, ips{a, b})}, Hosts: hosts{behind(host("web", ips{a}, ips{a}))}}},
 		{
 			name:  "then it is let go, and given away by the next look",
-			world: World{Clusters: clusters{cluster("web", 0, ips{a}, ips{a, b}), cluster("new", 1, ips{b}, nil)}, Hosts: hosts{host("web", ips{a}, ips{a})}}, holdings: m{"web": {a}},
+			world: World{Clusters: clusters{cluster("web", 0, ips{a}, ips{a, b}), cluster("new", 1, ips{b}, nil)}, Hosts: hosts{host("web", ips{a}, ips{a})}}, assigned: m{"web": {a}},
 		},
 		{
-			name:  "who lists again what it still holds keeps it",
-			world: World{Clusters: clusters{cluster("web", 0, ips{a, b}, ips{a, b})}, Hosts: hosts{host("web", ips{a}, ips{a, b})}}, told: m{"web.n": {a, b}},
+			name:  "who lists again what is still assigned to it keeps it",
+			world: World{Clusters: clusters{cluster("web", 0, ips{a, b}, ips{a, b})}, Hosts: hosts{host("web", ips{a}, ips{a, b})}}, served: m{"web.n": {a, b}},
 		},
 		{
 			name:     "of two statuses with one address that of the cluster whose hosts serve it counts",
 			world:    World{Clusters: clusters{cluster("a", 0, ips{a}, ips{a}), cluster("z", 9, ips{a}, ips{a})}, Hosts: hosts{host("z", ips{a}, ips{a})}},
-			holdings: m{"a": nil},
+			assigned: m{"a": nil},
 		},
 		{
-			name:     "after a loss of all status those that serve an address go on, and hold it again",
+			name:     "after a loss of all status those that serve an address go on, and get it again",
 			world:    World{Clusters: clusters{cluster("a", 0, ips{a}, nil), cluster("z", 9, ips{a}, nil)}, Hosts: hosts{host("a", nil, nil), host("z", ips{a}, ips{a})}},
-			holdings: m{"z": {a}},
+			assigned: m{"z": {a}},
 		},
 		{
-			name:  "no host is told while another cluster's host still has the address",
+			name:  "no host gets it while another cluster's host still has the address",
 			world: World{Clusters: clusters{cluster("web", 0, ips{a}, ips{a})}, Hosts: hosts{host("web", nil, nil), host("stray", nil, ips{a})}},
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got := Decide(tc.world)
-			want := Decision{Holdings: tc.holdings, Told: tc.told}
-			if want.Holdings == nil {
-				want.Holdings = m{}
+			want := Decision{Assigned: tc.assigned, Served: tc.served}
+			if want.Assigned == nil {
+				want.Assigned = m{}
 			}
-			if want.Told == nil {
-				want.Told = m{}
+			if want.Served == nil {
+				want.Served = m{}
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)

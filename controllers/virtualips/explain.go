@@ -18,14 +18,14 @@ type Problem struct {
 	Message string
 }
 
-// Explain says which virtual IPs of a cluster it does not hold, and why, and which it holds although a node has got
-// them since. An address that is about to be given to the cluster is no problem.
+// Explain says which virtual IPs of a cluster are not assigned to it, and why, and which are although a node has
+// got them since. An address that is about to be given to the cluster is no problem.
 func Explain(w World, cluster *v1alpha1.LoadBalancingCluster) []Problem {
 	x := newIndex(w)
 	var problems []Problem
 	for i, ip := range cluster.Spec.VirtualIPs {
-		holder, isHeld := x.holders[ip]
-		own := isHeld && holder.Name == cluster.Name
+		other, isAssigned := x.clusterOf[ip]
+		own := isAssigned && other.Name == cluster.Name
 		node, isNodes := x.nodes[ip]
 		switch {
 		case isNodes && own:
@@ -35,12 +35,12 @@ func Explain(w World, cluster *v1alpha1.LoadBalancingCluster) []Problem {
 			problems = append(problems, Problem{v1alpha1.ReasonVirtualIPIsNodeAddress, fmt.Sprintf(
 				"%s is the %s of node %s and is not served: %s", ip, node.kind, node.node, insteadOf(i))})
 		case own:
-		case isHeld && slices.Contains(holder.Spec.VirtualIPs, ip):
+		case isAssigned && slices.Contains(other.Spec.VirtualIPs, ip):
 			problems = append(problems, Problem{v1alpha1.ReasonVirtualIPConflict, fmt.Sprintf(
-				"%s is held by LoadBalancingCluster %s, which asked first, and is not served by this one: %s, or take it from %s",
-				ip, holder.Name, insteadOf(i), holder.Name)})
-		case isHeld:
-			problems = append(problems, stillServed(ip, holder.Name, x.serving(holder.Name, ip)))
+				"%s is assigned to LoadBalancingCluster %s, which asked first, and is not served by this one: %s, or take it from %s",
+				ip, other.Name, insteadOf(i), other.Name)})
+		case isAssigned:
+			problems = append(problems, stillServed(ip, other.Name, x.serving(other.Name, ip)))
 		default:
 			if hosts := x.foreign(cluster.Name, ip); len(hosts) > 0 {
 				problems = append(problems, stillServed(ip, hosts[0].Spec.ClusterName, hosts))
@@ -58,13 +58,13 @@ func insteadOf(index int) string {
 	return "put a free address into spec.virtualIPs instead"
 }
 
-// stillServed tells of an address whose holder gave it up, but whose hosts have not said that they did.
-func stillServed(ip, holder string, hosts []*v1alpha1.LoadBalancingHost) Problem {
+// stillServed names an address that its cluster gave up, but whose hosts have not said that they did.
+func stillServed(ip, cluster string, hosts []*v1alpha1.LoadBalancingHost) Problem {
 	names := make([]string, 0, len(hosts))
 	for _, h := range hosts {
 		names = append(names, h.Name)
 	}
 	return Problem{v1alpha1.ReasonVirtualIPConflict, fmt.Sprintf(
 		"%s is no longer a virtual IP of LoadBalancingCluster %s, but may still be served by LoadBalancingHost %s: it is free when their agents have let go, or when their nodes are deleted",
-		ip, holder, strings.Join(names, ", "))}
+		ip, cluster, strings.Join(names, ", "))}
 }

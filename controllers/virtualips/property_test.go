@@ -17,10 +17,10 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
-// TestNeverTwoHolders lets people, nodes, agents and managers act in any order. Agents read, act and report whenever they like, and a
+// TestNeverAssignedTwice lets people, nodes, agents and managers act in any order. Agents read, act and report whenever they like, and a
 // manager may end between any two of its writes. At no time do hosts of two clusters serve one address, and no cluster loses one
-// that it lists. When all have come to rest, every address that can be held is held and served.
-func TestNeverTwoHolders(t *testing.T) {
+// that it lists. When all have come to rest, every address that can be assigned is assigned and served.
+func TestNeverAssignedTwice(t *testing.T) {
 	histories, steps := uint64(6000), 120
 	if testing.Short() {
 		histories = 400
@@ -316,18 +316,18 @@ func (m *model) look() {
 	d := Decide(w)
 	m.writes = nil
 	for i := range w.Clusters {
-		if ips, ok := d.Holdings[w.Clusters[i].Name]; ok {
-			m.writes = append(m.writes, func() { m.hold(&w.Clusters[i], ips, nodes) })
+		if ips, ok := d.Assigned[w.Clusters[i].Name]; ok {
+			m.writes = append(m.writes, func() { m.assign(&w.Clusters[i], ips, nodes) })
 		}
 	}
 	for i := range w.Hosts {
-		if ips, ok := d.Told[w.Hosts[i].Name]; ok {
-			m.writes = append(m.writes, func() { m.tell(&w.Hosts[i], ips) })
+		if ips, ok := d.Served[w.Hosts[i].Name]; ok {
+			m.writes = append(m.writes, func() { m.serve(&w.Hosts[i], ips) })
 		}
 	}
 }
 
-func (m *model) hold(seen *v1alpha1.LoadBalancingCluster, ips []string, nodes map[string]string) {
+func (m *model) assign(seen *v1alpha1.LoadBalancingCluster, ips []string, nodes map[string]string) {
 	c := m.clusters[seen.Name]
 	if c == nil || c.ResourceVersion != seen.ResourceVersion {
 		return
@@ -345,7 +345,7 @@ func (m *model) hold(seen *v1alpha1.LoadBalancingCluster, ips []string, nodes ma
 	c.Status.VirtualIPs, c.ResourceVersion = ips, m.version()
 }
 
-func (m *model) tell(seen *v1alpha1.LoadBalancingHost, ips []string) {
+func (m *model) serve(seen *v1alpha1.LoadBalancingHost, ips []string) {
 	h := m.hosts[seen.Name]
 	if h == nil || h.ResourceVersion != seen.ResourceVersion {
 		return
@@ -394,7 +394,7 @@ func (m *model) check() {
 	}
 }
 
-// rest lets all come to rest and checks that what can be held is held by one who lists it, and served by all its hosts.
+// rest lets all come to rest and checks that what can be assigned is assigned to one who lists it, and served by all its hosts.
 func (m *model) rest() {
 	for round := 0; ; round++ {
 		m.agentsWork()
@@ -411,26 +411,26 @@ func (m *model) rest() {
 		}
 	}
 	wanted := map[string]bool{}
-	holders := map[string]*v1alpha1.LoadBalancingCluster{}
+	assigned := map[string]*v1alpha1.LoadBalancingCluster{}
 	for _, c := range m.clusters {
 		for _, ip := range c.Status.VirtualIPs {
-			if holders[ip] != nil || !slices.Contains(c.Spec.VirtualIPs, ip) {
-				m.fail("%s is held by %s, which lists %v, and %v", ip, c.Name, c.Spec.VirtualIPs, holders[ip])
+			if assigned[ip] != nil || !slices.Contains(c.Spec.VirtualIPs, ip) {
+				m.fail("%s is assigned to %s, which lists %v, and %v", ip, c.Name, c.Spec.VirtualIPs, assigned[ip])
 			}
-			holders[ip] = c
+			assigned[ip] = c
 		}
 		for _, ip := range c.Spec.VirtualIPs {
 			wanted[ip] = true
 		}
 	}
 	for ip := range wanted {
-		if holders[ip] == nil && !slices.Contains(slices.Collect(maps.Values(m.nodes)), ip) {
-			m.fail("nobody holds %s", ip)
+		if assigned[ip] == nil && !slices.Contains(slices.Collect(maps.Values(m.nodes)), ip) {
+			m.fail("%s is assigned to none", ip)
 		}
 	}
 	for name, agent := range m.agents {
-		if held := m.clusters[m.hosts[name].Spec.ClusterName].Status.VirtualIPs; !slices.Equal(agent.serves, held) {
-			m.fail("host %s serves %v, its cluster holds %v", name, agent.serves, held)
+		if assigned := m.clusters[m.hosts[name].Spec.ClusterName].Status.VirtualIPs; !slices.Equal(agent.serves, assigned) {
+			m.fail("host %s serves %v, its cluster has %v", name, agent.serves, assigned)
 		}
 	}
 }

@@ -29,15 +29,15 @@ func Setup(mgr manager.Manager, r *Reconciler) error {
 	})
 	return ctrl.NewControllerManagedBy(mgr).Named("virtualips").
 		Watches(&v1alpha1.LoadBalancingCluster{}, all,
-			builder.WithPredicates(predicate.Or[client.Object](shared.SpecOrDeletion(), HoldingChanges()))).
+			builder.WithPredicates(predicate.Or[client.Object](shared.SpecOrDeletion(), AssignedChanges()))).
 		Watches(&v1alpha1.LoadBalancingHost{}, all,
 			builder.WithPredicates(predicate.Or[client.Object](shared.SpecOrDeletion(), servedChanges()))).
 		Watches(&corev1.Node{}, all, builder.WithPredicates(AddressChanges())).
 		Complete(shared.RetryConflicts(r))
 }
 
-// HoldingChanges lets through changes of what a cluster holds.
-func HoldingChanges() predicate.Predicate {
+// AssignedChanges lets through changes of what is assigned to a cluster.
+func AssignedChanges() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		before, okBefore := e.ObjectOld.(*v1alpha1.LoadBalancingCluster)
 		after, okAfter := e.ObjectNew.(*v1alpha1.LoadBalancingCluster)

@@ -15,7 +15,8 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
-// World is one look at all that decides who holds a virtual IP. The order of its lists has no meaning.
+// World is one look at all that decides to which cluster a virtual IP is assigned. The order of its lists has no
+// meaning.
 type World struct {
 	Clusters []v1alpha1.LoadBalancingCluster
 	Hosts    []v1alpha1.LoadBalancingHost
@@ -45,8 +46,8 @@ type index struct {
 	traces map[string][]*v1alpha1.LoadBalancingHost
 	// nodes has, for each address that is a node's own, the first such node by name.
 	nodes map[string]nodeAddress
-	// holders has the cluster that holds an address.
-	holders map[string]*v1alpha1.LoadBalancingCluster
+	// clusterOf has the cluster to which an address is assigned.
+	clusterOf map[string]*v1alpha1.LoadBalancingCluster
 }
 
 // nodeAddress is an address in the status of a node.
@@ -58,7 +59,7 @@ type nodeAddress struct {
 func newIndex(w World) *index {
 	x := &index{
 		hostsOf: map[string][]*v1alpha1.LoadBalancingHost{}, traces: map[string][]*v1alpha1.LoadBalancingHost{},
-		nodes: map[string]nodeAddress{}, holders: map[string]*v1alpha1.LoadBalancingCluster{},
+		nodes: map[string]nodeAddress{}, clusterOf: map[string]*v1alpha1.LoadBalancingCluster{},
 	}
 	for i := range w.Hosts {
 		h := &w.Hosts[i]
@@ -84,7 +85,7 @@ func newIndex(w World) *index {
 		x.clusters = append(x.clusters, &w.Clusters[i])
 	}
 	slices.SortFunc(x.clusters, older)
-	x.findHolders()
+	x.findAssigned()
 	return x
 }
 
@@ -107,13 +108,13 @@ func (x *index) addNode(node *corev1.Node) {
 	}
 }
 
-// findHolders takes the holders from the status of the clusters. That two hold one address cannot come from here, but
-// from a status that people wrote or restored: then it is the one whose hosts have it, else the older.
-func (x *index) findHolders() {
+// findAssigned takes what is assigned from the status of the clusters. That two have one address cannot come from here,
+// but from a status that people wrote or restored: then it is the one whose hosts have it, else the older.
+func (x *index) findAssigned() {
 	for _, c := range x.clusters {
 		for _, ip := range c.Status.VirtualIPs {
-			if first := x.holders[ip]; first == nil || !x.hasTraces(first, ip) && x.hasTraces(c, ip) {
-				x.holders[ip] = c
+			if first := x.clusterOf[ip]; first == nil || !x.hasTraces(first, ip) && x.hasTraces(c, ip) {
+				x.clusterOf[ip] = c
 			}
 		}
 	}
@@ -146,8 +147,8 @@ func (x *index) serving(cluster, ip string) []*v1alpha1.LoadBalancingHost {
 	return hosts
 }
 
-// mayServe reports whether a host may serve an address: it was told to, says that it does, or has not acted on its
-// newest spec yet, while an older one may have told it to. The first spec of a host never does.
+// mayServe reports whether a host may serve an address: its spec says so, its status does, or it has not acted on
+// its newest spec yet, while an older one may have said so. The first spec of a host never does.
 func mayServe(h *v1alpha1.LoadBalancingHost, ip string) bool {
 	if slices.Contains(h.Spec.VirtualIPs, ip) || slices.Contains(h.Status.Dataplane.VirtualIPs, ip) {
 		return true

@@ -91,7 +91,7 @@ func (r *runner) serve(ctx context.Context) (host.Ending, error) {
 
 // errNoVirtualIP is why a host does not join its cluster.
 var errNoVirtualIP = status.Because(v1alpha1.ReasonVirtualIPConflict,
-	errors.New("the cluster holds none of its virtual IPs: other clusters or nodes have them"))
+	errors.New("none of its virtual IPs is assigned to the cluster: other clusters or nodes have them"))
 
 func (r *runner) report(report host.Report) {
 	r.conditions = report.Host.Status.Conditions

@@ -40,11 +40,11 @@ func everything() Config {
 // Hosts of different versions form one cluster by these values. One that changes splits every cluster during an upgrade: give the
 // content a new version instead, as docs/design/wire.md says.
 func TestGoldenDigests(t *testing.T) {
-	held := []string{"10.77.0.100", "10.77.0.101"}
-	small := config(func(_ *clusterSpec, h *hostSpec) { h.VirtualIPs = held })
+	assigned := []string{"10.77.0.100", "10.77.0.101"}
+	small := config(func(_ *clusterSpec, h *hostSpec) { h.VirtualIPs = assigned })
 	least := config(func(c *clusterSpec, h *hostSpec) {
-		*c = clusterSpec{VirtualIPs: held[:1]}
-		h.VirtualIPs = held[:1]
+		*c = clusterSpec{VirtualIPs: assigned[:1]}
+		h.VirtualIPs = assigned[:1]
 	})
 	for name, test := range map[string]struct {
 		config Config
@@ -102,7 +102,7 @@ func TestPolicyContent(t *testing.T) {
 		"kube-wlbs policy 1\x00",
 		"\x02\x02",                 // 1 mode: IGMPMulticast
 		"\x05\x04\x0a\x4d\x00\x64", // 2 primary virtual IP
-		"\x07\x04\x0a\x4d\x00\x64", // 3 virtual IPs held
+		"\x07\x04\x0a\x4d\x00\x64", // 3 virtual IPs assigned
 		"\x07\x04\x0a\x4d\x00\x65",
 		"\x09\x0f" + "\x03\x04http\x04\x50\x06\x50" + "\x08\x01" + "\x10\xac\x02", // 4 rule: name, from, to, TCP, 300 s
 		"\x09\x15" + "\x03\x05admin\x04\xc0\x3e\x06\xca\x3e" + "\x0b\x04\x0a\x4d\x00\x65" + "\x0c\x01",

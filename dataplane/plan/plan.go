@@ -39,10 +39,10 @@ type Plan struct {
 	Hook v1alpha1.Hook
 	// Connections is the size of the table of tracked connections.
 	Connections uint32
-	// Primary is the first virtual IP of the cluster, whether the cluster holds it or not: what tells clusters apart
-	// derives from it.
+	// Primary is the first virtual IP of the cluster, whether it is assigned to the cluster or not: what tells clusters
+	// apart derives from it.
 	Primary netip.Addr
-	// VIPs are the virtual IPs that the host serves, in the cluster's order: those that the cluster holds. A host without
+	// VIPs are the virtual IPs that the host serves, in the cluster's order: those that are assigned to it. A host without
 	// any does not join the cluster.
 	VIPs []netip.Addr
 	// ClusterMAC is what the virtual IPs resolve to, HeartbeatMAC where heartbeats go.

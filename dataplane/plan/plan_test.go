@@ -30,7 +30,7 @@ func config(change ...func(*v1alpha1.LoadBalancingClusterSpec, *v1alpha1.LoadBal
 	for _, c := range change {
 		c(&d.Cluster.Spec, &d.Host.Spec)
 	}
-	if d.Host.Spec.VirtualIPs == nil { // the cluster holds all
+	if d.Host.Spec.VirtualIPs == nil { // all are assigned to the cluster
 		d.Host.Spec.VirtualIPs = d.Cluster.Spec.VirtualIPs
 	}
 	return d

@@ -27,19 +27,19 @@ func (p *Plan) resolveVIPs(
 	if spec.EffectiveMode() == v1alpha1.ModeUnicast { // Microsoft KB Q232711
 		p.HeartbeatMAC = net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 	}
-	p.VIPs, err = heldBy(host, all)
+	p.VIPs, err = servedBy(host, all)
 	return err
 }
 
-// heldBy returns those of a cluster's virtual IPs that its host serves, in the cluster's order.
-func heldBy(host *v1alpha1.LoadBalancingHostSpec, all []netip.Addr) ([]netip.Addr, error) {
-	held, err := parseVIPs(host.VirtualIPs)
+// servedBy returns those of a cluster's virtual IPs that its host serves, in the cluster's order.
+func servedBy(host *v1alpha1.LoadBalancingHostSpec, all []netip.Addr) ([]netip.Addr, error) {
+	assigned, err := parseVIPs(host.VirtualIPs)
 	if err != nil {
 		return nil, fmt.Errorf("host %s: %w", host.NodeName, err)
 	}
 	var vips []netip.Addr
 	for _, vip := range all {
-		if slices.Contains(held, vip) {
+		if slices.Contains(assigned, vip) {
 			vips = append(vips, vip)
 		}
 	}

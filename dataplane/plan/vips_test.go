@@ -15,8 +15,8 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/convergence"
 )
 
-// holding returns a plan of a host that serves some of its cluster's virtual IPs, 10.77.0.100 and 10.77.0.101.
-func holding(t *testing.T, vips ...string) *Plan {
+// serving returns a plan of a host that serves some of its cluster's virtual IPs, 10.77.0.100 and 10.77.0.101.
+func serving(t *testing.T, vips ...string) *Plan {
 	t.Helper()
 	return mustPlan(t, config(func(_ *v1alpha1.LoadBalancingClusterSpec, h *v1alpha1.LoadBalancingHostSpec) {
 		h.VirtualIPs = append([]string{}, vips...)
@@ -24,14 +24,14 @@ func holding(t *testing.T, vips ...string) *Plan {
 }
 
 func TestVIPsAreThoseHeld(t *testing.T) {
-	for name, test := range map[string]struct{ held, want []string }{
+	for name, test := range map[string]struct{ assigned, want []string }{
 		"all, in the cluster's order":        {[]string{"10.77.0.101", "10.77.0.100"}, []string{"10.77.0.100", "10.77.0.101"}},
 		"not the primary one":                {[]string{"10.77.0.101"}, []string{"10.77.0.101"}},
 		"one that the cluster lists no more": {[]string{"10.77.0.100", "10.77.0.99"}, []string{"10.77.0.100"}},
 		"none":                               {[]string{}, nil},
 	} {
 		var got []string
-		for _, vip := range holding(t, test.held...).VIPs {
+		for _, vip := range serving(t, test.assigned...).VIPs {
 			got = append(got, vip.String())
 		}
 		if diff := cmp.Diff(test.want, got); diff != "" {
@@ -40,11 +40,11 @@ func TestVIPsAreThoseHeld(t *testing.T) {
 	}
 }
 
-// What tells clusters apart stays the same whatever virtual IPs a cluster holds for the moment.
+// What tells clusters apart stays the same whatever virtual IPs a cluster has for the moment.
 func TestIdentityDerivesFromThePrimaryVIP(t *testing.T) {
-	whole, part, none := holding(t, "10.77.0.100", "10.77.0.101"), holding(t, "10.77.0.101"), holding(t)
+	whole, part, none := serving(t, "10.77.0.100", "10.77.0.101"), serving(t, "10.77.0.101"), serving(t)
 	settings := func(p *Plan) convergence.Settings { return p.Settings(netip.MustParseAddr("10.77.0.2"), 1, 2) }
-	for name, p := range map[string]*Plan{"one held": part, "none held": none} {
+	for name, p := range map[string]*Plan{"one assigned": part, "none assigned": none} {
 		if p.Primary != whole.Primary || p.ClusterMAC.String() != whole.ClusterMAC.String() || p.ClusterKey() != whole.ClusterKey() ||
 			settings(p) != settings(whole) {
 			t.Errorf("%s: the cluster is another one: %+v", name, settings(p))
@@ -55,9 +55,9 @@ func TestIdentityDerivesFromThePrimaryVIP(t *testing.T) {
 	}
 }
 
-// A rule for a virtual IP that is not held keeps its slot: the others' slots stay as they are.
+// A rule for a virtual IP that is not assigned keeps its slot: the others' slots stay as they are.
 func TestRuleOfAnotherVIPKeepsItsSlot(t *testing.T) {
-	p := holding(t, "10.77.0.100")
+	p := serving(t, "10.77.0.100")
 	if !slices.Equal(p.SlotNames, []string{"http", "admin"}) {
 		t.Errorf("slots %q", p.SlotNames)
 	}
@@ -74,7 +74,7 @@ func TestRuleOfAnotherVIPKeepsItsSlot(t *testing.T) {
 
 // Hosts switch to other virtual IPs together, as to other rules.
 func TestDigestsCoverVIPsHeld(t *testing.T) {
-	whole, part := holding(t, "10.77.0.100", "10.77.0.101"), holding(t, "10.77.0.100")
+	whole, part := serving(t, "10.77.0.100", "10.77.0.101"), serving(t, "10.77.0.100")
 	if whole.Digest == part.Digest {
 		t.Error("the policy's digest is the same")
 	}
@@ -86,12 +86,12 @@ func TestDigestsCoverVIPsHeld(t *testing.T) {
 }
 
 func TestPlanRefusesVIPsOfHosts(t *testing.T) {
-	for held, want := range map[string]string{"web": "host node-b: spec.virtualIPs[0]", "": "host node-b: spec.virtualIPs[0]"} {
+	for vip, want := range map[string]string{"web": "host node-b: spec.virtualIPs[0]", "": "host node-b: spec.virtualIPs[0]"} {
 		_, err := New(config(func(_ *v1alpha1.LoadBalancingClusterSpec, h *v1alpha1.LoadBalancingHostSpec) {
-			h.VirtualIPs = []string{held}
+			h.VirtualIPs = []string{vip}
 		}))
 		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: got %v, want an error with %q", held, err, want)
+			t.Errorf("%q: got %v, want an error with %q", vip, err, want)
 		}
 	}
 }

@@ -103,7 +103,7 @@ func TestManyClusters(t *testing.T) {
 		must(t, err)
 		for _, vip := range object.Status.VirtualIPs {
 			if other := held[vip]; other != "" {
-				t.Errorf("%s is held by %s and %s", vip, other, c.name)
+				t.Errorf("%s is assigned to %s and %s", vip, other, c.name)
 			}
 			held[vip] = c.name
 		}

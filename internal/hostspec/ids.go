@@ -10,7 +10,7 @@ type Assignment struct {
 	IDs map[string]int32
 	// Unassigned are nodes for which no ID is free, in the order in which they were given.
 	Unassigned []string
-	// Waiting are nodes whose ID from spec.hosts is held by a host that is still being removed.
+	// Waiting are nodes whose ID from spec.hosts is taken by a host that is still being removed.
 	Waiting []string
 }
 

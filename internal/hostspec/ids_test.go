@@ -105,18 +105,18 @@ func TestAssignIDsProperties(t *testing.T) {
 		}
 		got := AssignIDs(hosts, nodes, current, leaving)
 
-		holder := map[int32]string{}
+		takenBy := map[int32]string{}
 		for name, id := range leaving {
-			holder[id] = name
+			takenBy[id] = name
 		}
 		for name, id := range got.IDs {
-			if other, dup := holder[id]; dup {
+			if other, dup := takenBy[id]; dup {
 				t.Fatalf("host ID %d is given to %s and %s", id, name, other)
 			}
 			if id < 1 || id > v1alpha1.MaxHosts {
 				t.Fatalf("host ID %d of %s is out of range", id, name)
 			}
-			holder[id] = name
+			takenBy[id] = name
 		}
 		for _, name := range nodes {
 			_, assigned := got.IDs[name]

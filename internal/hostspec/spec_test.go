@@ -18,18 +18,18 @@ func TestOf(t *testing.T) {
 	cluster.Spec.Hosts = []v1alpha1.HostConfig{
 		{NodeName: "node-a", DesiredState: v1alpha1.DesiredStateDrained, DrainTimeoutSeconds: new(int32(5)), Rules: rules},
 	}
-	held := []string{"10.77.0.100"}
+	assigned := []string{"10.77.0.100"}
 	for _, want := range []v1alpha1.LoadBalancingHostSpec{
 		{
-			ClusterName: "web", NodeName: "node-a", HostID: 7, VirtualIPs: held,
+			ClusterName: "web", NodeName: "node-a", HostID: 7, VirtualIPs: assigned,
 			DesiredState: v1alpha1.DesiredStateDrained, DrainTimeoutSeconds: new(int32(5)), Rules: rules,
 		},
 		{
-			ClusterName: "web", NodeName: "node-b", HostID: 7, VirtualIPs: held,
+			ClusterName: "web", NodeName: "node-b", HostID: 7, VirtualIPs: assigned,
 			DesiredState: v1alpha1.DesiredStateStarted, DrainTimeoutSeconds: new(int32(60)),
 		},
 	} {
-		if diff := cmp.Diff(want, Of(cluster, want.NodeName, 7, held)); diff != "" {
+		if diff := cmp.Diff(want, Of(cluster, want.NodeName, 7, assigned)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", want.NodeName, diff)
 		}
 	}

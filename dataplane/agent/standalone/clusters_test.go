@@ -307,8 +307,8 @@ func TestVirtualIPGoesToTheFirstFileAtTheStart(t *testing.T) {
 	f.write("a.yaml", yamlOf("mail", vips("10.77.0.100")))
 	f.look()
 	f.check("at the start", "mail/2 [10.77.0.100]", "web/2 []")
-	if held := f.got[1].Host.Spec.VirtualIPs; held == nil {
-		t.Error("a host that holds none says nothing of that")
+	if vips := f.got[1].Host.Spec.VirtualIPs; vips == nil {
+		t.Error("a host that serves none says nothing of that")
 	}
 }
 

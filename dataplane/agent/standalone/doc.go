@@ -6,7 +6,7 @@
 //   - source.go: what the agent is told
 //   - files.go: what is in the files, and since when
 //   - clusters.go: which clusters are in force
-//   - virtualips.go: which virtual IPs each cluster holds
+//   - virtualips.go: to which cluster each virtual IP is assigned
 //   - schema: whether a file says what the API server would take
 //   - socket.go: the answers to queries; package query asks them
 package standalone

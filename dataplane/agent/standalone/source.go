@@ -81,8 +81,8 @@ type run struct {
 	*Source
 	reader   *reader
 	clusters *clusters
-	holders  holders
-	// hosts are the host objects delivered last, conflicts what each cluster does not hold and since when, both by
+	assigned assignments
+	// hosts are the host objects delivered last, conflicts what each cluster does not get and since when, both by
 	// cluster.
 	hosts     map[string]*v1alpha1.LoadBalancingHost
 	conflicts map[string]metav1.Condition
@@ -99,7 +99,7 @@ func newRun(s *Source, validator *schema.Validator) *run {
 	}
 	r := &run{
 		Source: s, reader: newReader(s.Dir, s.File), clusters: newClusters(validator, s.Dir == "", last),
-		holders: holders{}, hosts: map[string]*v1alpha1.LoadBalancingHost{}, conflicts: map[string]metav1.Condition{},
+		assigned: assignments{}, hosts: map[string]*v1alpha1.LoadBalancingHost{}, conflicts: map[string]metav1.Condition{},
 		faults: map[string]string{},
 	}
 	if r.InUse == nil {
@@ -111,8 +111,8 @@ func newRun(s *Source, validator *schema.Validator) *run {
 		}
 		r.hosts[c.Cluster.Name] = c.Host
 		for _, vip := range c.Host.Spec.VirtualIPs {
-			if r.holders[vip] == "" {
-				r.holders[vip] = c.Cluster.Name
+			if r.assigned[vip] == "" {
+				r.assigned[vip] = c.Cluster.Name
 			}
 		}
 	}
@@ -183,18 +183,18 @@ func (r *run) configs(now time.Time) []plan.Config {
 	for _, k := range r.clusters.inForce {
 		claims = append(claims, claim{cluster: k.config.Name, vips: k.config.Spec.VirtualIPs})
 	}
-	held, conflicts := r.holders.assign(claims, r.InUse)
+	assigned, conflicts := r.assigned.assign(claims, r.InUse)
 	configs := []plan.Config{}
 	for _, k := range r.clusters.inForce {
 		name := k.config.Name
-		host := r.host(k.config, held[name])
+		host := r.host(k.config, assigned[name])
 		if host == nil {
 			delete(r.hosts, name)
 			continue
 		}
 		r.hosts[name] = host
 		wanted := k.config.DeepCopy()
-		wanted.Status = v1alpha1.LoadBalancingClusterStatus{VirtualIPs: held[name],
+		wanted.Status = v1alpha1.LoadBalancingClusterStatus{VirtualIPs: assigned[name],
 			Conditions: r.conditions(k, conflicts[name], now)}
 		configs = append(configs, plan.Config{Cluster: wanted, Host: host, Refused: r.faults[k.file]})
 	}
@@ -203,7 +203,7 @@ func (r *run) configs(now time.Time) []plan.Config {
 
 // host returns the node's host of a cluster, nil if it is none. It is another object than before only if it says
 // something else.
-func (r *run) host(c *v1alpha1.LoadBalancingCluster, held []string) *v1alpha1.LoadBalancingHost {
+func (r *run) host(c *v1alpha1.LoadBalancingCluster, assigned []string) *v1alpha1.LoadBalancingHost {
 	var nodes []string
 	for i := range c.Spec.Hosts {
 		nodes = append(nodes, c.Spec.Hosts[i].NodeName)
@@ -216,7 +216,7 @@ func (r *run) host(c *v1alpha1.LoadBalancingCluster, held []string) *v1alpha1.Lo
 	host := &v1alpha1.LoadBalancingHost{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "LoadBalancingHost"},
 		ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.HostObjectName(c.Name, r.Node), Generation: 1},
-		Spec:       hostspec.Of(c, r.Node, id, held),
+		Spec:       hostspec.Of(c, r.Node, id, assigned),
 	}
 	if before := r.hosts[c.Name]; before != nil {
 		if reflect.DeepEqual(before.Spec, host.Spec) {
@@ -227,19 +227,19 @@ func (r *run) host(c *v1alpha1.LoadBalancingCluster, held []string) *v1alpha1.Lo
 	return host
 }
 
-// conditions says which virtual IPs a cluster does not hold, and logs it once.
+// conditions says which virtual IPs are not assigned to a cluster, and logs it once.
 func (r *run) conditions(k *cluster, conflicts []conflict, now time.Time) []metav1.Condition {
 	name := k.config.Name
 	if len(conflicts) == 0 {
 		if _, was := r.conflicts[name]; was {
 			delete(r.conflicts, name)
-			r.Log.Info("The cluster holds all of its virtual IPs", "cluster", name)
+			r.Log.Info("All virtual IPs are assigned to the cluster", "cluster", name)
 		}
 		return nil
 	}
 	parts := make([]string, 0, len(conflicts))
 	for _, c := range conflicts {
-		parts = append(parts, fmt.Sprintf("virtual IP %s belongs to cluster %s, which had it first", c.vip, c.holder))
+		parts = append(parts, fmt.Sprintf("virtual IP %s belongs to cluster %s, which had it first", c.vip, c.assignedTo))
 	}
 	before, was := r.conflicts[name]
 	condition := metav1.Condition{
