@@ -131,6 +131,8 @@ const (
 	ReasonInterfaceNotFound = "InterfaceNotFound"
 	// ReasonMTUTooSmall: the interface cannot carry a heartbeat, whose payload is 1496 bytes and is never fragmented.
 	ReasonMTUTooSmall = "MTUTooSmall"
+	// ReasonKernelTooOld: the node runs a Linux before 6.1, the lowest that the dataplane works on.
+	ReasonKernelTooOld = "KernelTooOld"
 	// ReasonAgentEnded: the agent left the cluster and ended, because its node shuts down or no agent follows it.
 	ReasonAgentEnded = "AgentEnded"
 	// ReasonDataplaneError: the message has the error.

@@ -49,6 +49,9 @@ func (n *interfaces) follow(configs []plan.Config) {
 // attach gives a cluster's host its part of the interface that its plan names. What an earlier agent left there is
 // taken over.
 func (n *interfaces) attach(ctx context.Context, cluster string, p *plan.Plan) (*attachment, error) {
+	if err := checkKernel(); err != nil {
+		return nil, err
+	}
 	refused, err := refusedOf(ctx, p.VIPs)
 	if err != nil {
 		return nil, err
