@@ -252,12 +252,12 @@ func leaves(path string, of reflect.Type) []string {
 		return []string{path}
 	}
 	var out []string
-	for i := range of.NumField() {
-		name, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ",")
+	for field := range of.Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		if name == "" {
 			continue // a time inside of metav1.Time
 		}
-		out = append(out, leaves(path+"."+name, of.Field(i).Type)...)
+		out = append(out, leaves(path+"."+name, field.Type)...)
 	}
 	if out == nil {
 		return []string{path}

@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 )
@@ -18,11 +19,11 @@ func TestDefaultsAreLeftOut(t *testing.T) {
 	after.bytes(4, nil)
 	after.addrs(5, nil)
 	word(after, 6, "mode", "a", "a", "b")
-	if string(before.b) != string(after.b) {
+	if !bytes.Equal(before.b, after.b) {
 		t.Errorf("%x, with more fields %x", before.b, after.b)
 	}
 	after.flag(3, true)
-	if string(before.b) == string(after.b) {
+	if bytes.Equal(before.b, after.b) {
 		t.Error("a field that is set is left out")
 	}
 }
@@ -32,7 +33,7 @@ func TestEmptyElementsCount(t *testing.T) {
 	one.nested(1, func(*encoder) {})
 	two.nested(1, func(*encoder) {})
 	two.nested(1, func(*encoder) {})
-	if string(one.b) == string(two.b) {
+	if bytes.Equal(one.b, two.b) {
 		t.Error("a list of one and a list of two have the same content")
 	}
 }

@@ -79,8 +79,7 @@ func (m *Machine) command(ctx context.Context) *exec.Cmd {
 			// Without its ROM, which waits for the network to boot from.
 			"-device", fmt.Sprintf("%s,netdev=n%d,mac=%s,romfile=", c.Model, i, c.MAC))
 	}
-	cmd := exec.CommandContext(ctx, program,
-		args...) //nolint:gosec // whoever sets the accelerator may run programs anyway
+	cmd := exec.CommandContext(ctx, program, args...) //nolint:gosec // who sets the accelerator may run programs anyway
 	cmd.Stderr = os.Stderr
 	return cmd
 }

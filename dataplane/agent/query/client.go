@@ -34,7 +34,7 @@ const (
 	PeersPart   = "peers"
 )
 
-// ErrNotHost: the node is not a host of the cluster.
+// ErrNotHost says that the node is not a host of the cluster.
 var ErrNotHost = errors.New("this node is not a host of the cluster")
 
 // maxMessage bounds what is read of an error.

@@ -123,9 +123,10 @@ func (s *Socket) serveReady(w http.ResponseWriter, _ *http.Request) {
 	if ready != nil {
 		err = ready()
 	}
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	if err == nil {
+		return
 	}
+	http.Error(w, err.Error(), http.StatusServiceUnavailable)
 }
 
 func (s *Socket) serveClusters(w http.ResponseWriter, _ *http.Request) {
