@@ -44,9 +44,6 @@ func summarize(o observation) *summary {
 	return s
 }
 
-// aggregate computes the status of a cluster.
-func aggregate(o observation) v1alpha1.LoadBalancingClusterStatus { return summarize(o).status() }
-
 // status is that of the cluster. Each fact comes from who can know it: a host's own state from its report
 // while that is valid, membership from the views of the hosts that agree.
 func (s *summary) status() v1alpha1.LoadBalancingClusterStatus {

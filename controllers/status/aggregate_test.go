@@ -15,6 +15,9 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/controllers/virtualips"
 )
 
+// aggregate computes the status of a cluster.
+func aggregate(o observation) v1alpha1.LoadBalancingClusterStatus { return summarize(o).status() }
+
 var testNow = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 // hostOption changes a host's report.

@@ -92,25 +92,12 @@ func trafficOf(f *Facts) v1alpha1.HostTraffic {
 	return out
 }
 
+// stateOf is a state in the API's words. They are those of convergence, which tells more finely how a host ends.
 func stateOf(s convergence.State) v1alpha1.HostState {
-	switch s {
-	case convergence.StateConverged:
-		return v1alpha1.HostConverged
-	case convergence.StateConverging:
-		return v1alpha1.HostConverging
-	case convergence.StateDraining, convergence.StateLeaving:
+	if s == convergence.StateLeaving {
 		return v1alpha1.HostDraining
-	case convergence.StateExcluded:
-		return v1alpha1.HostExcluded
-	case convergence.StateDisconnected:
-		return v1alpha1.HostDisconnected
-	case convergence.StateSuspended:
-		return v1alpha1.HostSuspended
-	case convergence.StateStopped:
-		return v1alpha1.HostStopped
-	default:
-		return v1alpha1.HostUnknown
 	}
+	return v1alpha1.HostState(s.String())
 }
 
 // membersOf leaves out who is heard but does not belong: a host with other rules, or one that is about to join.
