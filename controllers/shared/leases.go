@@ -35,9 +35,9 @@ type renewal struct {
 // one by one.
 const dropGrace = 2 * time.Second
 
-// UntilBelieved notes whether a host's peers have dropped it, and returns how long to wait until that is to be believed
+// UntilOverruled notes whether a host's peers have dropped it, and returns how long to wait until that counts
 // against the host's own last report; ok is false when it is not, for the host has reported since.
-func (l *Leases) UntilBelieved(
+func (l *Leases) UntilOverruled(
 	host *v1alpha1.LoadBalancingHost, dropped bool, now time.Time,
 ) (wait time.Duration, ok bool) {
 	l.mu.Lock()
@@ -59,7 +59,7 @@ func (l *Leases) UntilBelieved(
 	return last.droppedAt.Add(dropGrace).Sub(now), true
 }
 
-// Left returns for how long the host's last report still holds, 0 or less when it does not. ok is false when the host
+// Left returns for how long the host's last report is still valid, 0 or less when it is not. ok is false when the host
 // never reported.
 func (l *Leases) Left(host *v1alpha1.LoadBalancingHost, now time.Time) (left time.Duration, ok bool) {
 	renewTime := host.Status.RenewTime

@@ -29,7 +29,7 @@ type observation struct {
 	now      time.Time
 }
 
-// summarize finds out whom to believe.
+// summarize groups the reports by view, and takes one view for that of the cluster.
 func summarize(o observation) *summary {
 	slices.SortFunc(o.reports, func(a, b report) int {
 		if a.id() != b.id() {
@@ -68,7 +68,7 @@ func (s *summary) status() v1alpha1.LoadBalancingClusterStatus {
 type summary struct {
 	observation
 	views []*view
-	// main is the view to believe, nil when nobody reports one.
+	// main is the view that counts, nil when nobody reports one.
 	main *view
 }
 

@@ -20,6 +20,9 @@ func aggregate(o observation) v1alpha1.LoadBalancingClusterStatus { return summa
 
 var testNow = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
+// aggregate computes the status of a cluster.
+func aggregate(o observation) v1alpha1.LoadBalancingClusterStatus { return summarize(o).status() }
+
 // hostOption changes a host's report.
 type hostOption func(*report)
 
@@ -183,7 +186,7 @@ func TestAggregate(t *testing.T) {
 			messages: []string{"node-c=its peers {1,2} dropped it, and it has not reported since 2026-01-02T03:04:04Z"},
 		},
 		{
-			name:       "one of two crashed a moment ago: the survivor is believed",
+			name:       "one of two crashed a moment ago: the survivor counts",
 			reports:    []report{says(1, converged, 7, []int32{1, 2}), says(2, converged, 8, []int32{2})},
 			conditions: []string{"Converged=True/Converged", "Partitioned=False/OneView"},
 			hosts:      "1/2", defaultHost: "node-b",

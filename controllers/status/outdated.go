@@ -25,13 +25,13 @@ func (r *Reconciler) markSilent(ctx context.Context, s *summary) (next time.Dura
 		var status *v1alpha1.LoadBalancingHostStatus
 		// A host that drains and is dropped left in order, and says so itself.
 		dropped := s.dropped(report) && report.host.Status.State != v1alpha1.HostDraining
-		wait, believed := r.leases.UntilBelieved(report.host, dropped, s.now)
+		wait, overruled := r.leases.UntilOverruled(report.host, dropped, s.now)
 		switch {
 		case !report.valid:
 			status = s.outdatedStatus(report.host)
-		case believed && wait <= 0:
+		case overruled && wait <= 0:
 			status = s.droppedStatus(report.host)
-		case believed:
+		case overruled:
 			next = shared.Sooner(next, wait+10*time.Millisecond)
 			continue
 		default:

@@ -77,7 +77,7 @@ func (v *view) disjoint(other *view) bool {
 	return !slices.ContainsFunc(v.members, other.contains)
 }
 
-// viewsOf groups the hosts that take part by the view they report, the one to believe first: views on which all their
+// viewsOf groups the hosts that take part by the view they report, the one that counts first: views on which all their
 // members agree come before others, then those of more hosts, then the newer ones. A host that crashed a moment ago
 // still reports a view, but its peers in it report another by now, so that view is not agreed.
 func viewsOf(reports []report) []*view {
