@@ -16,8 +16,6 @@ import (
 )
 
 // aggregate computes the status of a cluster.
-func aggregate(o observation) v1alpha1.LoadBalancingClusterStatus { return summarize(o).status() }
-
 var testNow = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 // aggregate computes the status of a cluster.

@@ -155,14 +155,3 @@ func ranges(m bucket.Map) string {
 	}
 	return cmp.Or(strings.Join(out, ","), "none")
 }
-
-// String returns the state's name.
-func (s State) String() string {
-	names := [...]string{
-		"Stopped", "Suspended", "Converging", "Converged", "Draining", "Excluded", "Leaving", "Disconnected",
-	}
-	if int(s) < len(names) {
-		return names[s]
-	}
-	return "Unknown"
-}

@@ -35,6 +35,17 @@ const (
 	StateDisconnected
 )
 
+// String returns the state's name.
+func (s State) String() string {
+	names := [...]string{
+		"Stopped", "Suspended", "Converging", "Converged", "Draining", "Excluded", "Leaving", "Disconnected",
+	}
+	if int(s) < len(names) {
+		return names[s]
+	}
+	return "Unknown"
+}
+
 // Cause says why a convergence began, after the causes of WMI's ConvergingEvent. The numeric values
 // are part of the heartbeat.
 type Cause uint8
