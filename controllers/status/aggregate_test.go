@@ -15,7 +15,6 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/controllers/virtualips"
 )
 
-// aggregate computes the status of a cluster.
 var testNow = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 // aggregate computes the status of a cluster.

@@ -185,7 +185,7 @@ func TestDeterminism(t *testing.T) {
 	}
 }
 
-// A member that announced a restart comes back without its memory, in another group, and meets its
+// A member that announced a restart comes back without its memory, in another group, and hears its
 // peers again while they still count on it: their round has its name, and it never agreed to that.
 func TestMemberForgotItsGroup(t *testing.T) {
 	s := cluster(t, 4)

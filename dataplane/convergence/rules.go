@@ -18,7 +18,7 @@ const (
 	ruleReleaseFirst
 	// ruleLease: the filter stops by itself, before peers take over from a host that they do not hear.
 	ruleLease
-	// ruleYield: of two groups that meet, one gives everything up.
+	// ruleYield: of two groups that come to hear each other, one gives everything up.
 	ruleYield
 	// ruleMask: until it did, the other one does not accept what it still accepts.
 	ruleMask

@@ -81,7 +81,7 @@ func (s *simulation) halt(h *simHost, node bool) {
 	}
 }
 
-// restart replaces the agent of a host, which asks its peers for patience before.
+// restart replaces the agent of a host, which announces a hold before.
 func (s *simulation) restart(h *simHost, hold, down time.Duration) {
 	if !h.running() {
 		return

@@ -23,7 +23,7 @@ type Timeouts struct {
 	Established time.Duration
 	// HalfClosed is for a connection with a FIN of one side: TCPConnectionTimeout of NLB.
 	HalfClosed time.Duration
-	// HalfOpen is for a SYN that nothing followed: the kernel's own patience with 5 retries.
+	// HalfOpen is for a SYN that nothing followed: as long as the kernel itself waits, with 5 retries.
 	HalfOpen time.Duration
 	// Closing is for a connection that is over, whose last segments may be under way.
 	Closing time.Duration

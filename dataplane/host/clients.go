@@ -16,8 +16,8 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/dataplane/sticky"
 )
 
-// clientsPatience is how long a gained bucket waits for the lists of clients of its peers.
-const clientsPatience = 2 * time.Second
+// clientsTimeout is how long a gained bucket waits for the lists of clients of its peers.
+const clientsTimeout = 2 * time.Second
 
 // clients is extended affinity on one host: who stays here, who stays with peers, and what to wait for.
 type clients struct {
@@ -108,12 +108,12 @@ func (c *clients) except() error {
 
 // open takes the buckets that are the host's and returns those that are open to new clients.
 func (c *clients) open(p *plan.Plan, d *convergence.Decision) bucket.Table {
-	out := c.gate.Pass(d.Accept, p.StickySlots(), c.synced, c.now(), clientsPatience)
+	out := c.gate.Pass(d.Accept, p.StickySlots(), c.synced, c.now(), clientsTimeout)
 	c.waiting = out.Waiting
 	if out.Failed {
 		c.failedEpoch = d.Epoch
 		c.log.Error("Serving without the clients' lists of all members: some clients may change hosts",
-			"reason", v1alpha1.CauseStickinessSynchronizationFailure, "waited", clientsPatience)
+			"reason", v1alpha1.CauseStickinessSynchronizationFailure, "waited", clientsTimeout)
 	}
 	return out.Accept
 }
@@ -173,5 +173,5 @@ func (c *clients) swept(t *filter.Table) error {
 
 // wake is when there is something to do for clients.
 func (c *clients) wake() time.Duration {
-	return min(c.exchange.Wake(), c.gate.Until(clientsPatience))
+	return min(c.exchange.Wake(), c.gate.Until(clientsTimeout))
 }

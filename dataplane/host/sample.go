@@ -107,7 +107,7 @@ func (h *Host) sample(ctx context.Context, port InterfaceSample) error {
 	h.reporter.sample, h.reporter.verdict = s, verdict
 	events := []convergence.Event{convergence.Carrier{Up: port.Running}, convergence.Traffic{
 		PacketsHandled: uint32(s.counters.Admitted),
-		SYNs:           uint32(s.stall.SYNs - s.stall.RepeatedSYNs), // clients, not their patience
+		SYNs:           uint32(s.stall.SYNs - s.stall.RepeatedSYNs), // clients, not their attempts
 		Handshakes:     uint32(s.counters.HandshakesCompleted),
 		StallReason:    stall.Code(verdict.Reason),
 		Evict:          h.offered.StallEvicts && verdict.Stalled(),

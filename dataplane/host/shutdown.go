@@ -14,7 +14,7 @@ import (
 // How a host ends:
 //
 //	            ┌───────────────────── serves ─────────────────────┐
-//	            │ told to end                                      │ the config asks for it
+//	            │ asked to end                                     │ the config asks for it
 //	            ▼                                                  │
 //	     judge: what follows?                                      │
 //	            │                                                  │
@@ -24,7 +24,7 @@ import (
 //	 hold ──────────┐   leave ◄────────────────────────────────────┘
 //	   │ peers wait │     1. drain: no new connections, peers take the buckets
 //	   ▼            │     2. a moment for the connections that there are
-//	 snapshot       │     3. say goodbye
+//	 snapshot       │     3. announce that it leaves
 //	   │            │     │
 //	   ▼            │     ▼
 //	 Node.Close     │   Node.Remove
@@ -68,7 +68,7 @@ const (
 // ShutdownTimeout is the longest that Run goes on after its context ended.
 const ShutdownTimeout = judgeTimeout + 2*leaveTimeout + drainTimeout + removeTimeout
 
-// end is the last act of a host: it holds its place for the next agent, or leaves.
+// end ends the host: it announces a hold for the next agent, or leaves.
 func (h *Host) end(ctx context.Context) (Ending, error) {
 	stopping := ctx.Err() != nil
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ShutdownTimeout)
@@ -104,7 +104,7 @@ func (h *Host) judge(ctx context.Context) (ending Ending, why string, err error)
 		ending, why := h.Ending(ctx)
 		found <- judgement{ending, why}
 	}()
-	j := judgement{EndingShutdown, "the agent was told to end, and could not find out why in time"}
+	j := judgement{EndingShutdown, "the agent was asked to end, and could not find out why in time"}
 	known := false
 	err = h.stepUntil(ctx, judgeTimeout, func() bool {
 		select {
@@ -149,7 +149,7 @@ func (h *Host) leave(ctx context.Context) error {
 	return err
 }
 
-// handOver lets connections finish for a moment before it says goodbye: peers ask only members which connections they
+// handOver lets connections finish for a moment before it announces that it leaves: peers ask only members which connections they
 // still have, and would reset those of a host that is gone.
 func (h *Host) handOver(ctx context.Context) error {
 	if h.out.Decision.LeaseUntil != 0 {

@@ -45,18 +45,18 @@ func (h *Host) turn(ctx context.Context, events []convergence.Event) (next []con
 //
 //  1. release: the filter works by the decision. Buckets that the host gave up take nothing new from now on, and a
 //     lease that is to end sooner, as after a hold, does.
-//  2. tell: the heartbeat says so, and peers may take the buckets.
+//  2. send: the heartbeat says so, and peers may take the buckets.
 //  3. renew: the lease goes on only if the heartbeat left in time. Who cannot be heard stops before the peers take
 //     over.
 //
-// An error ends the host: nothing that was decided after it is told. The events that carryOut returns are to be taken
+// An error ends the host: nothing that was decided after it is sent. The events that carryOut returns are to be taken
 // next.
 func (h *Host) carryOut(ctx context.Context, events []convergence.Event) (next []convergence.Event, err error) {
 	policyChanged := h.putInForce(h.out.Decision.Policy)
 	if err := h.release(ctx, events, policyChanged); err != nil {
 		return nil, err
 	}
-	sent := h.out.Send == nil || h.tell(h.out.Send)
+	sent := h.out.Send == nil || h.send(h.out.Send)
 	if err := h.renew(sent); err != nil {
 		return nil, err
 	}
@@ -160,9 +160,9 @@ func differInBusyOnly(a, b *filter.Table) bool {
 	return same
 }
 
-// tell sends a heartbeat, with the version of the list of clients as it is now, and reports whether it left in time: a
+// send sends a heartbeat, with the version of the list of clients as it is now, and reports whether it left in time: a
 // process that is starved between decision and sending may come too late, after its peers took over.
-func (h *Host) tell(message *heartbeat.Message) bool {
+func (h *Host) send(message *heartbeat.Message) bool {
 	stamped := *message
 	stamped.ClientsVersion = h.clients.exchange.Version()
 	h.frame = stamped.AppendTo(h.frame[:0])

@@ -24,8 +24,8 @@ type held struct {
 	nodes   map[string]int
 }
 
-// heldPatience is how long an answer may take: time enough for TCP to repeat what was lost, as for any user of it.
-const heldPatience = 20 * time.Second
+// answerLimit is how long an answer may take: time enough for TCP to repeat what was lost, as for any user of it.
+const answerLimit = 20 * time.Second
 
 // hold opens connections and keeps them busy until stop, with a request every 50 ms on each.
 func hold(t *testing.T, target netip.AddrPort, count int) *held {
@@ -34,7 +34,7 @@ func hold(t *testing.T, target netip.AddrPort, count int) *held {
 	h := &held{cancel: cancel, nodes: map[string]int{}}
 	t.Cleanup(func() { cancel(); h.work.Wait() })
 	for range count {
-		conn, err := net.DialTimeout("tcp", target.String(), heldPatience)
+		conn, err := net.DialTimeout("tcp", target.String(), answerLimit)
 		must(t, err)
 		answers := bufio.NewReader(conn)
 		node, _, err := ask(conn, answers, target, "keep-alive")
@@ -62,7 +62,7 @@ func (h *held) keepBusy(ctx context.Context, conn net.Conn, answers *bufio.Reade
 		case <-tick.C:
 		}
 		start := time.Now()
-		if err := conn.SetDeadline(start.Add(heldPatience)); err != nil {
+		if err := conn.SetDeadline(start.Add(answerLimit)); err != nil {
 			return err
 		}
 		now, _, err := ask(conn, answers, target, "keep-alive")

@@ -148,7 +148,7 @@ func (c *vipCluster) hasConverged(ctx context.Context) error {
 	return agree(hosts, c.workers, &object.Spec)
 }
 
-// killManager ends the manager at work without a chance to say goodbye.
+// killManager ends the manager at work before it can give its Lease back.
 func (e *environment) killManager(t *testing.T) {
 	t.Helper()
 	leader := e.awaitLeader(t, "")

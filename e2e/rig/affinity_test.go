@@ -218,7 +218,7 @@ func count(home map[netip.Addr]string, host string) int {
 func (r *Rig) followBuckets(t *testing.T, rules []*stickyClients, clients int, hosts ...*Host) {
 	t.Helper()
 	must(t, poll(soon(t, time.Minute), func() error {
-		lapse(t, 3*time.Second)
+		letPass(t, 3*time.Second)
 		for _, s := range rules {
 			owners, away := r.owners(t, s.rule, hosts...), 0
 			for client, got := range r.visit(t, s, 0, clients) {

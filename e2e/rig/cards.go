@@ -52,8 +52,8 @@ func (c *Cards) insert(n *Namespace, id int) error {
 
 // move takes a card from the namespace of the process, waiting until an earlier rig has given it back.
 func (c *Cards) move(n *Namespace, mac net.HardwareAddr, name string) error {
-	const patience = 20 * time.Second
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	const waitLimit = 20 * time.Second
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
 	var card netlink.Link
 	err := poll(ctx, func() (err error) {

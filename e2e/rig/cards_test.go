@@ -155,7 +155,7 @@ func serveOnCards(t *testing.T, cards Cards, mode v1alpha1.Mode, fault func(*Nam
 	before := r.traces(t)
 	must(t, r.StartAll())
 	r.servedOnCards(t)
-	is, err := r.Hosts[0].Query(soon(t, patience))
+	is, err := r.Hosts[0].Query(soon(t, waitLimit))
 	must(t, err)
 	t.Logf("hook %s", is.Status.Dataplane.Hook)
 	if fault != nil {
@@ -167,7 +167,7 @@ func serveOnCards(t *testing.T, cards Cards, mode v1alpha1.Mode, fault func(*Nam
 	for _, h := range r.Hosts {
 		must(t, h.Stop())
 	}
-	must(t, poll(soon(t, patience), func() error {
+	must(t, poll(soon(t, waitLimit), func() error {
 		if after := r.traces(t); after != before {
 			return fmt.Errorf("before:\n%s\nafter the end:\n%s", before, after)
 		}
@@ -256,7 +256,7 @@ func (r *Rig) ask(t *testing.T, vip netip.Addr, udp bool, byHost map[string]int)
 		Interval: time.Second, Timeout: 5 * time.Second,
 	})
 	must(t, err)
-	lapse(t, 200*time.Millisecond)
+	letPass(t, 200*time.Millisecond)
 	frames, err := c.Stop()
 	must(t, err)
 	if udp {

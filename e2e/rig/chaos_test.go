@@ -101,7 +101,7 @@ func TestChaos(t *testing.T) {
 	m := newMonkey(t, r, seed)
 	for range *chaosSteps {
 		m.step()
-		lapse(t, time.Duration(m.random.Int64N(int64(1500*time.Millisecond))))
+		letPass(t, time.Duration(m.random.Int64N(int64(1500*time.Millisecond))))
 		m.listThemselves()
 	}
 	for _, h := range r.Hosts {
@@ -110,7 +110,7 @@ func TestChaos(t *testing.T) {
 		}
 	}
 	r.converged(t, r.Hosts...)
-	must(t, poll(soon(t, patience), func() error { return r.eachBucketOnce(t.Context()) }))
+	must(t, poll(soon(t, waitLimit), func() error { return r.eachBucketOnce(t.Context()) }))
 	report := stop(t, run)
 	frames, err := c.Stop()
 	must(t, err)

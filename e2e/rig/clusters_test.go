@@ -83,7 +83,7 @@ func TestClustersOnOneInterface(t *testing.T) {
 	for _, i := range []int{0, 2, 7} {
 		runs = append(runs, r.probeVIP(t, ClusterVIP(i)))
 	}
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	must(t, r.Drop(clusterName(1)))
 	must(t, r.Drop(clusterName(5)))
 	must(t, r.Gone(soon(t, 30*time.Second), clusterName(1), ClusterVIP(1)))
@@ -91,7 +91,7 @@ func TestClustersOnOneInterface(t *testing.T) {
 	must(t, r.Add(r.NewCluster(clusterName(5), ClusterVIP(5))))
 	must(t, r.ConvergedIn(soon(t, 20*time.Second), clusterName(5)))
 	again := r.probeVIP(t, ClusterVIP(5))
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	for i, run := range runs {
 		served(t, fmt.Sprintf("cluster %d", i), run, 3)
 	}
@@ -108,10 +108,10 @@ func TestClustersWithOneGroup(t *testing.T) {
 		}
 	})
 	run := r.probeVIP(t, VIP)
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	must(t, r.Drop(clusterName(1)))
 	must(t, r.Gone(soon(t, 30*time.Second), clusterName(1), twin))
-	lapse(t, 2*time.Second)
+	letPass(t, 2*time.Second)
 	served(t, "the cluster that stays", run, 3)
 	for _, h := range r.Hosts {
 		left, err := h.Leftovers()
@@ -132,7 +132,7 @@ func TestClusterThatFailsDisturbsNoOther(t *testing.T) {
 	broken := r.NewCluster("broken", ClusterVIP(9))
 	broken.Spec.Interface = "eth9"
 	must(t, r.Add(broken))
-	must(t, poll(soon(t, patience), func() error {
+	must(t, poll(soon(t, waitLimit), func() error {
 		is, err := r.Hosts[0].QueryIn(t.Context(), "broken")
 		if err != nil {
 			return err
@@ -146,7 +146,7 @@ func TestClusterThatFailsDisturbsNoOther(t *testing.T) {
 	}))
 	own := r.NewCluster("own", r.Hosts[1].Addr) // a virtual IP that is the address of a host
 	must(t, r.Add(own))
-	must(t, poll(soon(t, patience), func() error {
+	must(t, poll(soon(t, waitLimit), func() error {
 		is, err := r.Hosts[1].QueryIn(t.Context(), "own")
 		if err != nil {
 			return err
@@ -159,7 +159,7 @@ func TestClusterThatFailsDisturbsNoOther(t *testing.T) {
 		}
 		return fmt.Errorf("conditions %+v", is.Status.Conditions)
 	}))
-	lapse(t, 3*time.Second) // tries again meanwhile
+	letPass(t, 3*time.Second) // tries again meanwhile
 	served(t, "the cluster beside", run, 2)
 	r.allConverged(t, 2)
 }
@@ -174,8 +174,8 @@ func TestSecondAgentWaits(t *testing.T) {
 	first := h.agent
 	h.agent = nil
 	must(t, h.Start())
-	must(t, poll(soon(t, patience), func() error { return h.logHas("Waiting for the agent that runs on this node to end") }))
-	lapse(t, 2*time.Second)
+	must(t, poll(soon(t, waitLimit), func() error { return h.logHas("Waiting for the agent that runs on this node to end") }))
+	letPass(t, 2*time.Second)
 	if !h.Running() || !first.Running() {
 		t.Fatal("an agent ended")
 	}
@@ -189,7 +189,7 @@ func TestSecondAgentWaits(t *testing.T) {
 	must(t, h.Stop())
 	h.agent = second
 	r.converged(t, r.Hosts...)
-	lapse(t, 2*time.Second)
+	letPass(t, 2*time.Second)
 	r.converged(t, r.Hosts...)
 	must(t, h.client().Ready(t.Context()))
 	served(t, "clients", run, 2)
@@ -253,7 +253,7 @@ func restart(t *testing.T, clusters int) {
 	for _, i := range []int{0, clusters - 1} {
 		runs = append(runs, r.probeVIP(t, ClusterVIP(i)))
 	}
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	begin := time.Now()
 	must(t, h.Stop())
 	ended := time.Since(begin)
@@ -300,10 +300,10 @@ func TestClustersShareAHook(t *testing.T) {
 		}))
 	}
 	stands(v1alpha1.HookClsact, map[int]string{0: "", 1: "", 2: "not at TCX"})
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	must(t, r.Drop(clusterName(1)))
 	stands(v1alpha1.HookTCX, map[int]string{0: "", 2: ""})
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	served(t, "the first cluster", run, 2)
 }
 
@@ -318,7 +318,7 @@ func TestReadOnlyStateDirectory(t *testing.T) {
 	must(t, r.StartAll())
 	r.converged(t, r.Hosts...)
 	run := r.probeVIP(t, VIP)
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	served(t, "clients", run, 2)
 	must(t, r.Hosts[0].logHas("Config not saved"))
 }

@@ -28,9 +28,9 @@ func TestRestartAndShutdown(t *testing.T) {
 	h := r.Hosts[1]
 	epoch := *h.becomes(t, v1alpha1.HostConverged).Status.Epoch
 	run := probing(t, r)
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	must(t, h.Stop())
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	must(t, h.Start())
 	r.converged(t, r.Hosts...)
 	if now := *h.becomes(t, v1alpha1.HostConverged).Status.Epoch; now != epoch {
@@ -43,7 +43,7 @@ func TestRestartAndShutdown(t *testing.T) {
 	t.Logf("the agent ended %v after it was told to", time.Since(begin).Round(time.Millisecond))
 	r.converged(t, r.Hosts[0], r.Hosts[2])
 	t.Logf("the others are converged after %v", time.Since(begin).Round(time.Millisecond))
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	report := stop(t, run)
 	none(t, report.Failed(), len(report.Attempts))
 	if _, err := os.Stat(filepath.Join(h.StateDir(), ClusterName, "config.json")); err != nil {

@@ -72,7 +72,7 @@ func failover(b *testing.B, r *Rig, h *Host, off, on func(*Host) error) costs {
 		Target: netip.AddrPortFrom(VIP, HTTPPort), Clients: 60, Interval: 50 * time.Millisecond, Timeout: 2 * time.Second,
 	})
 	must(b, err)
-	lapse(b, 500*time.Millisecond)
+	letPass(b, 500*time.Millisecond)
 	others := slices.DeleteFunc(slices.Clone(r.Hosts), func(o *Host) bool { return o == h })
 	ended := make(chan error, 1)
 	at := time.Now()
@@ -80,12 +80,12 @@ func failover(b *testing.B, r *Rig, h *Host, off, on func(*Host) error) costs {
 	r.converged(b, others...)
 	without := time.Since(at)
 	must(b, <-ended)
-	lapse(b, 500*time.Millisecond)
+	letPass(b, 500*time.Millisecond)
 	back := time.Now()
 	must(b, on(h))
 	r.converged(b, r.Hosts...)
 	again := time.Since(back)
-	lapse(b, 500*time.Millisecond)
+	letPass(b, 500*time.Millisecond)
 	report := stop(b, run)
 	_, gap := report.LongestGap()
 	return costs{

@@ -19,10 +19,11 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/agent/query"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat"
+	"github.com/kube-wlbs/kube-wlbs/internal/eventually"
 )
 
-// stopPatience is how long a graceful end may take before the rig calls it hung.
-const stopPatience = 15 * time.Second
+// stopLimit is how long a graceful end may take before the rig calls it hung.
+const stopLimit = 15 * time.Second
 
 // Host is one host of a rig.
 type Host struct {
@@ -275,16 +276,6 @@ func (h *Host) close() error {
 
 // poll calls f until it returns nil, and returns its last error when ctx ends.
 func poll(ctx context.Context, f func() error) error {
-	const interval = 20 * time.Millisecond
-	for {
-		err := f()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return errors.Join(err, ctx.Err())
-		case <-time.After(interval):
-		}
-	}
+	_, err := eventually.Until(ctx, 20*time.Millisecond, func(context.Context) error { return f() })
+	return err
 }

@@ -30,14 +30,14 @@ func TestTwoIPv6ClustersOnOneWire(t *testing.T) {
 	must(t, err)
 	must(t, r.StartAll())
 	r.converged(t, r.Hosts[:2]...)
-	must(t, poll(soon(t, patience), func() error {
+	must(t, poll(soon(t, waitLimit), func() error {
 		is, err := other.Query(t.Context())
 		if err == nil && (is.Status.State != v1alpha1.HostConverged || len(is.Status.Members) != 1) {
 			err = fmt.Errorf("%s of the other cluster is %s with %v", other.Name, is.Status.State, is.Status.Members)
 		}
 		return err
 	}))
-	lapse(t, time.Second) // they go on hearing each other
+	letPass(t, time.Second) // they go on hearing each other
 	r.converged(t, r.Hosts[:2]...)
 	for _, h := range r.Hosts {
 		h.says(t, v1alpha1.ConditionConfigConsistent, metav1.ConditionTrue, v1alpha1.ReasonConsistent)

@@ -111,7 +111,7 @@ func (r *Rig) confirmed(t *testing.T) {
 	for _, vip := range []netip.Addr{VIP, VIP6} {
 		_, err := r.Client.Run("ip", "neigh", "replace", vip.String(), "lladdr", r.clusterMAC().String(), "dev", hostInterface, "nud", "probe")
 		must(t, err)
-		must(t, poll(soon(t, patience), func() error {
+		must(t, poll(soon(t, waitLimit), func() error {
 			out, err := r.Client.Run("ip", "neigh", "show", vip.String(), "dev", hostInterface)
 			if err == nil && !strings.Contains(out, "REACHABLE") {
 				err = fmt.Errorf("neighbour %s", out)
@@ -130,7 +130,7 @@ func (r *Rig) defended(t *testing.T) {
 	must(t, r.Client.Do(func() error { return setSysctl("ipv6/conf/"+hostInterface+"/accept_dad", 1) }))
 	_, err = r.Client.Run("ip", "address", "add", VIP6.String()+"/128", "dev", hostInterface)
 	must(t, err)
-	must(t, poll(soon(t, patience), func() error {
+	must(t, poll(soon(t, waitLimit), func() error {
 		out, err := r.Client.Run("ip", "-6", "address", "show", "dev", hostInterface, "to", VIP6.String())
 		if err == nil && !strings.Contains(out, "dadfailed") {
 			err = fmt.Errorf("the device has not given the virtual IP up:\n%s", out)
@@ -139,7 +139,7 @@ func (r *Rig) defended(t *testing.T) {
 	}))
 	_, err = r.Client.Run("ip", "address", "del", VIP6.String()+"/128", "dev", hostInterface)
 	must(t, err)
-	lapse(t, 200*time.Millisecond) // for answers that must not come
+	letPass(t, 200*time.Millisecond) // for answers that must not come
 	frames, err := c.Stop()
 	must(t, err)
 	answers := map[string]int{}

@@ -17,13 +17,13 @@ func TestEightHosts(t *testing.T) {
 	must(t, r.eachBucketOnce(t.Context()))
 
 	run := probing(t, r)
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	gone := []*Host{r.Hosts[0], r.Hosts[5]}
 	for _, h := range gone {
 		must(t, h.PowerOff())
 	}
 	r.converged(t, r.Hosts[1], r.Hosts[2], r.Hosts[3], r.Hosts[4], r.Hosts[6], r.Hosts[7])
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	noOutage(t, stop(t, run))
 	for _, h := range gone {
 		must(t, h.PowerOn())
@@ -34,13 +34,13 @@ func TestEightHosts(t *testing.T) {
 	must(t, r.eachBucketOnce(t.Context()))
 }
 
-// Q197863: two groups that do not hear each other both converge and serve, each with a default host. When they meet, that is
+// Q197863: two groups that do not hear each other both converge and serve, each with a default host. When they hear each other, that is
 // noticed (event 18), and one of them remains. What the group that steps back has accepted stays with it.
 func TestQ197863(t *testing.T) {
 	r := startRig(t, 8, nil)
 	far, near := r.Hosts[:4], r.Hosts[4:]
 	before := r.hold(t, 0)
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	must(t, r.Partition(far...))
 	r.converged(t, far...)
 	r.converged(t, near...)
@@ -53,11 +53,11 @@ func TestQ197863(t *testing.T) {
 	}
 	during := r.hold(t, 60)
 	run := probing(t, r)
-	lapse(t, 2*time.Second)
+	letPass(t, 2*time.Second)
 	must(t, r.Heal())
 	r.converged(t, r.Hosts...)
 	must(t, r.eachBucketOnce(t.Context()))
-	lapse(t, 2*time.Second)
+	letPass(t, 2*time.Second)
 
 	report := stop(t, run)
 	t.Logf("%d of %d attempts failed, those of the moment in which both groups served", len(report.Failed()), len(report.Attempts))

@@ -24,7 +24,7 @@ func TestClusterMACAsSourceIsAnError(t *testing.T) {
 			must(t, h.inject(ethernet(h.MAC, r.clusterMAC(), 0x88b5)))
 			if mode == v1alpha1.ModeUnicast { // a Linux bridge learns no multicast address
 				want = append(want, "learned the cluster MAC "+r.clusterMAC().String())
-				must(t, poll(soon(t, patience), func() error {
+				must(t, poll(soon(t, waitLimit), func() error {
 					fdb, err := r.FDB()
 					if err == nil && len(fdb[h.Port]) < 2 {
 						err = fmt.Errorf("the bridge has %v", fdb)

@@ -149,8 +149,8 @@ func (r *Rig) converged(tb testing.TB, hosts ...*Host) {
 	}
 }
 
-// lapse lets what runs go on for a while.
-func lapse(tb testing.TB, d time.Duration) {
+// letPass lets what runs go on for a while.
+func letPass(tb testing.TB, d time.Duration) {
 	tb.Helper()
 	if !pause(tb.Context(), d) {
 		tb.Fatal("the test was ended")

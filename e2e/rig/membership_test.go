@@ -56,13 +56,13 @@ func crash(t *testing.T, how func(*Host) error) {
 	c, err := r.StartCapture()
 	must(t, err)
 	run := probing(t, r)
-	lapse(t, 2*time.Second)
+	letPass(t, 2*time.Second)
 	at := time.Now()
 	gone := r.Hosts[1]
 	must(t, how(gone))
 	r.converged(t, r.Hosts[0], r.Hosts[2])
 	t.Logf("the others converged %v after the crash", time.Since(at).Round(time.Millisecond))
-	lapse(t, 3*time.Second)
+	letPass(t, 3*time.Second)
 	report := stop(t, run)
 	frames, err := c.Stop()
 	must(t, err)
@@ -123,7 +123,7 @@ func TestMuteHostIsExcluded(t *testing.T) {
 	c, err := r.StartCapture()
 	must(t, err)
 	run := probing(t, r)
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	mute := r.Hosts[0]
 	must(t, mute.Mute())
 	r.converged(t, r.Hosts[1], r.Hosts[2])
@@ -134,7 +134,7 @@ func TestMuteHostIsExcluded(t *testing.T) {
 		}
 		return err
 	}))
-	lapse(t, 2*time.Second)
+	letPass(t, 2*time.Second)
 	must(t, mute.Unmute())
 	r.converged(t, r.Hosts...)
 	report := stop(t, run)
@@ -149,13 +149,13 @@ func TestMuteHostIsExcluded(t *testing.T) {
 func TestLeaveAndJoinLoseNoConnection(t *testing.T) {
 	r := startRig(t, 3, nil)
 	run := probing(t, r)
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	must(t, r.Hosts[1].Stop())
 	r.converged(t, r.Hosts[0], r.Hosts[2])
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	must(t, r.Hosts[1].Start())
 	r.converged(t, r.Hosts...)
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	report := stop(t, run)
 	none(t, report.Failed(), len(report.Attempts))
 	if got := report.ByHost(); len(got) != 3 {
@@ -170,14 +170,14 @@ func TestLeaderComesAndGoesUnderLoad(t *testing.T) {
 	r := startRig(t, 3, nil)
 	run, err := r.StartLoad(Load{Target: vipPort(HTTPPort), Clients: 120, Interval: 100 * time.Millisecond, Timeout: 10 * time.Second, Limit: 5 * time.Minute})
 	must(t, err)
-	lapse(t, 500*time.Millisecond)
+	letPass(t, 500*time.Millisecond)
 	for range *cycles {
 		must(t, r.Hosts[0].Stop())
 		r.converged(t, r.Hosts[1:]...)
-		lapse(t, 200*time.Millisecond)
+		letPass(t, 200*time.Millisecond)
 		must(t, r.Hosts[0].Start())
 		r.converged(t, r.Hosts...)
-		lapse(t, 700*time.Millisecond)
+		letPass(t, 700*time.Millisecond)
 	}
 	report := stop(t, run)
 	none(t, report.Failed(), len(report.Attempts))
@@ -208,7 +208,7 @@ func TestDesiredStateStopped(t *testing.T) {
 		}
 		return err
 	}))
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	r.desired(t, r.Hosts[0], v1alpha1.DesiredStateStarted)
 	r.converged(t, r.Hosts...)
 	report := stop(t, run)
@@ -222,15 +222,15 @@ func TestLongConnectionsSurvive(t *testing.T) {
 		Target: netip.AddrPortFrom(VIP, HTTPPort), Clients: 60, Hold: true, Interval: 100 * time.Millisecond, Timeout: 5 * time.Second,
 	})
 	must(t, err)
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	// node-b leaves its clients behind with a word, so only those of node-a count here.
 	late := r.Hosts[1]
 	must(t, late.Stop())
 	r.converged(t, r.Hosts[0])
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	must(t, late.Start())
 	r.converged(t, r.Hosts...)
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	report := stop(t, held)
 
 	home, kept := report.HostOf(), 0
@@ -257,13 +257,13 @@ func TestFrozenAgentIsFenced(t *testing.T) {
 	c, err := r.StartCapture()
 	must(t, err)
 	run := probing(t, r)
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	must(t, r.Hosts[1].Freeze())
 	r.converged(t, r.Hosts[0], r.Hosts[2])
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	must(t, r.Hosts[1].Thaw())
 	r.converged(t, r.Hosts...)
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	report := stop(t, run)
 	frames, err := c.Stop()
 	must(t, err)
@@ -278,14 +278,14 @@ func TestCutCable(t *testing.T) {
 	c, err := r.StartCapture()
 	must(t, err)
 	run := probing(t, r)
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	must(t, r.Hosts[0].Cut())
 	r.converged(t, r.Hosts[1], r.Hosts[2])
 	r.Hosts[0].becomes(t, v1alpha1.HostDisconnected)
-	lapse(t, 2*time.Second) // long enough to converge alone
+	letPass(t, 2*time.Second) // long enough to converge alone
 	must(t, r.Hosts[0].Mend())
 	r.converged(t, r.Hosts...)
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	report := stop(t, run)
 	frames, err := c.Stop()
 	must(t, err)
@@ -300,11 +300,11 @@ func TestRestartKeepsConnections(t *testing.T) {
 		Target: netip.AddrPortFrom(VIP, HTTPPort), Clients: 60, Hold: true, Interval: 100 * time.Millisecond, Timeout: 10 * time.Second,
 	})
 	must(t, err)
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	must(t, r.Hosts[1].Kill())
 	must(t, r.Hosts[1].Start())
 	r.converged(t, r.Hosts...)
-	lapse(t, 2*time.Second)
+	letPass(t, 2*time.Second)
 	report := stop(t, held)
 	none(t, report.Failed(), len(report.Attempts))
 }

@@ -18,7 +18,7 @@ import (
 func (h *Host) says(t *testing.T, kind string, status metav1.ConditionStatus, reason string, words ...string) string {
 	t.Helper()
 	var message string
-	must(t, poll(soon(t, patience), func() error {
+	must(t, poll(soon(t, waitLimit), func() error {
 		is, err := h.Query(t.Context())
 		if err != nil {
 			return err
@@ -65,12 +65,12 @@ func TestContradictions(t *testing.T) {
 			must(t, r.Hosts[1].Start())
 			r.converged(t, r.Hosts[0], r.Hosts[1])
 			run := probing(t, r)
-			lapse(t, 500*time.Millisecond)
+			letPass(t, 500*time.Millisecond)
 			must(t, odd.Start())
 			for _, h := range []*Host{r.Hosts[0], odd} {
 				t.Log(h.says(t, v1alpha1.ConditionConfigConsistent, metav1.ConditionFalse, c.reason, c.words...))
 			}
-			lapse(t, time.Second)
+			letPass(t, time.Second)
 			r.converged(t, r.Hosts[0], r.Hosts[1])
 			report := stop(t, run)
 			none(t, report.Failed(), len(report.Attempts))

@@ -31,7 +31,7 @@ func TestModesOnTheWire(t *testing.T) {
 			})
 			c, err := r.StartCapture()
 			must(t, err)
-			lapse(t, time.Second)
+			letPass(t, time.Second)
 			a, b := r.Hosts[0], r.Hosts[1]
 			for _, vip := range []netip.Addr{VIP, VIP6} {
 				a.reaches(t, HostAddr(b.ID, vip), b)

@@ -163,7 +163,7 @@ func (p *Process) signal(s os.Signal) error {
 	return nil
 }
 
-// end sends a signal and waits until the process is gone; one that lingers is killed, and that is an error.
+// end sends a signal and waits until the process is gone; one that goes on is killed, and that is an error.
 func (p *Process) end(s os.Signal) error {
 	if err := p.signal(s); err != nil {
 		return err
@@ -171,11 +171,11 @@ func (p *Process) end(s os.Signal) error {
 	select {
 	case <-p.done:
 		return nil
-	case <-time.After(stopPatience):
+	case <-time.After(stopLimit):
 	}
 	_ = p.signal(syscall.SIGKILL)
 	<-p.done
-	return fmt.Errorf("process %d did not end within %v of %v; its log: %s", p.PID(), stopPatience, s, p.log)
+	return fmt.Errorf("process %d did not end within %v of %v; its log: %s", p.PID(), stopLimit, s, p.log)
 }
 
 func linkUp(name string) func() error {

@@ -56,7 +56,7 @@ func (r *Rig) reconfigured(t *testing.T) {
 	before, err := r.Hosts[0].Query(t.Context())
 	must(t, err)
 	must(t, r.WriteCluster())
-	must(t, poll(soon(t, patience), func() error {
+	must(t, poll(soon(t, waitLimit), func() error {
 		now, err := r.Hosts[0].Query(t.Context())
 		if err == nil && *now.Status.Epoch == *before.Status.Epoch {
 			err = errors.New("no new epoch")
@@ -82,7 +82,7 @@ func unspecifiedSource(t *testing.T, r *Rig, vip netip.Addr) {
 		must(t, r.Client.inject(ethernet(r.clusterMAC(), clientMAC, etherTypeOf(vip), synFromNowhere(vip, uint16(40000+port))...)))
 	}
 	for _, h := range r.Hosts {
-		must(t, poll(soon(t, patience), func() error {
+		must(t, poll(soon(t, waitLimit), func() error {
 			is, err := h.Query(t.Context())
 			if err == nil && invalid(is) < before[h.Name]+count {
 				err = fmt.Errorf("%s counts %d invalid packets, want %d more than %d", h.Name, invalid(is), count, before[h.Name])
@@ -183,7 +183,7 @@ func echoOnce(t *testing.T, r *Rig, vip netip.Addr) {
 	for i := range clients {
 		must(t, r.ping(Load{Target: netip.AddrPortFrom(vip, 0)}.client(i), vip))
 	}
-	lapse(t, 200*time.Millisecond) // for the answers that must not come
+	letPass(t, 200*time.Millisecond) // for the answers that must not come
 	frames, err := c.Stop()
 	must(t, err)
 	reply, protocol := byte(0), uint8(unix.IPPROTO_ICMP)
@@ -375,7 +375,7 @@ func fragments(t *testing.T, r *Rig, vip netip.Addr) {
 		return nil
 	}
 	// After a commit a host takes the later fragments of every client until it has seen which connections it holds.
-	must(t, poll(soon(t, patience), func() error {
+	must(t, poll(soon(t, waitLimit), func() error {
 		for load.First = range 6 {
 			if err := one(); err != nil {
 				return err

@@ -70,13 +70,13 @@ func TestGapIsWhatClientsSaw(t *testing.T) {
 		Target: netip.AddrPortFrom(h.Addr, HTTPPort), Clients: 5, Interval: 20 * time.Millisecond, Timeout: 200 * time.Millisecond,
 	})
 	must(t, err)
-	lapse(t, 500*time.Millisecond)
+	letPass(t, 500*time.Millisecond)
 	must(t, h.Cut())
 	cut := time.Now()
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	outage := time.Since(cut)
 	must(t, h.Mend())
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	report, err := run.Stop()
 	must(t, err)
 	// What comes on top, on a busy machine, is the time that mending and the next attempts take.
@@ -94,7 +94,7 @@ func TestCapture(t *testing.T) {
 	must(t, err)
 	_, err = r.Do(Load{Target: netip.AddrPortFrom(h.Addr, HTTPPort), Clients: 1, Connections: 1, Timeout: 5 * time.Second})
 	must(t, err)
-	lapse(t, 100*time.Millisecond)
+	letPass(t, 100*time.Millisecond)
 	frames, err := c.Stop()
 	must(t, err)
 	ports := map[string]int{}

@@ -16,7 +16,7 @@ import (
 func (r *Rig) snoop(t *testing.T, strict bool) {
 	t.Helper()
 	// A querier is none before it has an address to ask from.
-	must(t, poll(soon(t, patience), func() error {
+	must(t, poll(soon(t, waitLimit), func() error {
 		out, err := r.Bridge.Run("ip", "-6", "address", "show", "dev", bridge, "scope", "link")
 		if err == nil && !strings.Contains(out, "fe80:") {
 			err = errors.New("the bridge has no link-local address")
@@ -40,7 +40,7 @@ func (r *Rig) snoop(t *testing.T, strict bool) {
 // joined waits until the bridge knows that every host's port wants a group, and the clients' does not.
 func (r *Rig) joined(t *testing.T, group string) {
 	t.Helper()
-	must(t, poll(soon(t, patience), func() error {
+	must(t, poll(soon(t, waitLimit), func() error {
 		table, err := r.Bridge.Run("bridge", "mdb", "show", "dev", bridge)
 		if err != nil {
 			return err
@@ -80,7 +80,7 @@ func TestMLDSnooping(t *testing.T) {
 
 	b := r.Hosts[1]
 	must(t, b.Stop())
-	must(t, poll(soon(t, patience), func() error {
+	must(t, poll(soon(t, waitLimit), func() error {
 		groups, err := b.NS.Run("cat", "/proc/thread-self/net/igmp6")
 		if err == nil && strings.Contains(groups, "eth0            ff0200000000000000000001ff000100") {
 			err = fmt.Errorf("%s is still a member:\n%s", b.Name, groups)
@@ -113,11 +113,11 @@ func TestMLDGroupOfTheCluster(t *testing.T) {
 	// An interface that was set down has lost its addresses of IPv6, and with them the groups.
 	a := r.Hosts[0]
 	must(t, a.NS.Do(linkDown(hostInterface)))
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	must(t, a.NS.Do(linkUp(hostInterface)))
 	must(t, a.address())
 	r.converged(t, r.Hosts...)
-	must(t, poll(soon(t, patience), func() error {
+	must(t, poll(soon(t, waitLimit), func() error {
 		groups, err := a.NS.Run("cat", "/proc/thread-self/net/igmp6")
 		for _, group := range []string{"ff0200000000000000000001ff000100", "ff150000000000000000000000bf0100"} {
 			if err == nil && !strings.Contains(groups, "eth0            "+group) {

@@ -22,7 +22,7 @@ func TestQ228942(t *testing.T) {
 	r := startRig(t, 3, nil)
 	run := probing(t, r)
 	defer func() { _ = stop(t, run) }()
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	sick := r.Hosts[1]
 	at := time.Now()
 	must(t, sick.StallEgress())
@@ -70,7 +70,7 @@ func TestServiceNotAnswering(t *testing.T) {
 	run := probing(t, r)
 	defer func() { _ = stop(t, run) }()
 	must(t, h.StopServer())
-	lapse(t, 2*stallWindow())
+	letPass(t, 2*stallWindow())
 	is, err := h.Query(t.Context())
 	must(t, err)
 	if is.Status.Stall != nil {
@@ -103,7 +103,7 @@ func TestQ248279IdleAndSlowAreNoStall(t *testing.T) {
 	must(t, err)
 	watch := func(d time.Duration) {
 		t.Helper()
-		for end := time.Now().Add(d); time.Now().Before(end); lapse(t, 100*time.Millisecond) {
+		for end := time.Now().Add(d); time.Now().Before(end); letPass(t, 100*time.Millisecond) {
 			for _, h := range r.Hosts {
 				is, err := h.Query(t.Context())
 				must(t, err)
@@ -125,10 +125,10 @@ func TestEvict(t *testing.T) {
 		c.Spec.StallDetection.Action = v1alpha1.StallActionEvict
 	})
 	run := probing(t, r)
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	sick := r.Hosts[1]
 	must(t, sick.StallEgress())
-	_, err := sick.WaitStall(soon(t, patience), v1alpha1.StallEgressQueue)
+	_, err := sick.WaitStall(soon(t, waitLimit), v1alpha1.StallEgressQueue)
 	must(t, err)
 	r.bucketsBecome(t, "http", 30, 0, 30)
 	if got := r.shares(t, Load{Target: vipPort(HTTPPort), Clients: 120}); got[sick.Name] != 0 || len(got) != 2 {
@@ -136,7 +136,7 @@ func TestEvict(t *testing.T) {
 	}
 	r.converged(t, r.Hosts...) // it is a member all the same
 	must(t, sick.Unstall())
-	_, err = sick.WaitStall(soon(t, patience), "")
+	_, err = sick.WaitStall(soon(t, waitLimit), "")
 	must(t, err)
 	r.bucketsBecome(t, "http", 20, 20, 20)
 	_ = stop(t, run)
@@ -150,9 +150,9 @@ func TestEvictNeverHalf(t *testing.T) {
 	run := probing(t, r)
 	defer func() { _ = stop(t, run) }()
 	must(t, r.Hosts[1].StallEgress())
-	_, err := r.Hosts[1].WaitStall(soon(t, patience), v1alpha1.StallEgressQueue)
+	_, err := r.Hosts[1].WaitStall(soon(t, waitLimit), v1alpha1.StallEgressQueue)
 	must(t, err)
-	lapse(t, 2*time.Second)
+	letPass(t, 2*time.Second)
 	r.bucketsBecome(t, "http", 30, 30)
 }
 
@@ -162,9 +162,9 @@ func TestRepliesLost(t *testing.T) {
 	r := startRig(t, 3, nil)
 	run := probing(t, r)
 	defer func() { _ = stop(t, run) }()
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	must(t, r.Hosts[2].DropAnswers())
-	_, err := r.Hosts[2].WaitStall(soon(t, patience), v1alpha1.StallRepliesLost)
+	_, err := r.Hosts[2].WaitStall(soon(t, waitLimit), v1alpha1.StallRepliesLost)
 	must(t, err)
 	for _, h := range r.Hosts[:2] {
 		is, err := h.Query(t.Context())
@@ -174,6 +174,6 @@ func TestRepliesLost(t *testing.T) {
 		}
 	}
 	must(t, r.Hosts[2].LetAnswers())
-	_, err = r.Hosts[2].WaitStall(soon(t, patience), "")
+	_, err = r.Hosts[2].WaitStall(soon(t, waitLimit), "")
 	must(t, err)
 }

@@ -14,12 +14,12 @@ import (
 	"github.com/kube-wlbs/kube-wlbs/api/v1alpha1"
 )
 
-const patience = 30 * time.Second
+const waitLimit = 30 * time.Second
 
 // bucketsBecome waits until the hosts report so many buckets of a rule, in the order of their IDs.
 func (r *Rig) bucketsBecome(t *testing.T, rule string, want ...int32) {
 	t.Helper()
-	must(t, poll(soon(t, patience), func() error {
+	must(t, poll(soon(t, waitLimit), func() error {
 		for i, h := range r.Hosts[:len(want)] {
 			is, err := h.Query(t.Context())
 			if err != nil {
@@ -38,7 +38,7 @@ func (r *Rig) bucketsBecome(t *testing.T, rule string, want ...int32) {
 func (h *Host) becomes(t *testing.T, state v1alpha1.HostState) *v1alpha1.LoadBalancingHost {
 	t.Helper()
 	var is *v1alpha1.LoadBalancingHost
-	must(t, poll(soon(t, patience), func() (err error) {
+	must(t, poll(soon(t, waitLimit), func() (err error) {
 		if is, err = h.Query(t.Context()); err == nil && is.Status.State != state {
 			err = fmt.Errorf("%s is %s, want %s", h.Name, is.Status.State, state)
 		}
@@ -54,16 +54,16 @@ func TestDrainstop(t *testing.T) {
 	h := r.Hosts[1]
 	held, err := r.StartLoad(Load{Target: vipPort(HTTPPort), Clients: 60, Hold: true, Interval: 100 * time.Millisecond, Timeout: 10 * time.Second})
 	must(t, err)
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	run := probing(t, r)
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	r.desired(t, h, v1alpha1.DesiredStateDrained)
 	h.becomes(t, v1alpha1.HostDraining)
 	from := time.Now()
 	must(t, h.Kill())
 	must(t, h.Start())
 	h.becomes(t, v1alpha1.HostDraining)
-	must(t, poll(soon(t, patience), func() error {
+	must(t, poll(soon(t, waitLimit), func() error {
 		is, err := h.Query(t.Context())
 		if err == nil && (is.Status.State != v1alpha1.HostDraining || is.Status.Traffic.Connections == nil || *is.Status.Traffic.Connections == 0) {
 			err = fmt.Errorf("%s is %s and says nothing of the connections left", h.Name, is.Status.State)
@@ -76,7 +76,7 @@ func TestDrainstop(t *testing.T) {
 		}
 		return err
 	}))
-	lapse(t, 2*time.Second)
+	letPass(t, 2*time.Second)
 	report := stop(t, held)
 	none(t, report.Failed(), len(report.Attempts))
 	if report.ByHost()[h.Name] == 0 {
@@ -101,7 +101,7 @@ func TestDrainTimeout(t *testing.T) {
 	held, err := r.StartLoad(Load{Target: vipPort(HTTPPort), Clients: 60, Hold: true, Interval: 100 * time.Millisecond, Timeout: 5 * time.Second})
 	must(t, err)
 	defer func() { _ = stop(t, held) }()
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	r.config(r.Hosts[1]).DrainTimeoutSeconds = new(int32(3))
 	r.desired(t, r.Hosts[1], v1alpha1.DesiredStateDrained)
 	r.Hosts[1].becomes(t, v1alpha1.HostDraining)
@@ -165,7 +165,7 @@ func TestSuspendedRefusesCommands(t *testing.T) {
 			must(t, h.Kill())
 			must(t, h.Start())
 		}
-		must(t, poll(soon(t, patience), func() error { return h.refuses(t, "host "+h.Name+" is suspended and refuses control commands") }))
+		must(t, poll(soon(t, waitLimit), func() error { return h.refuses(t, "host "+h.Name+" is suspended and refuses control commands") }))
 		h.becomes(t, v1alpha1.HostSuspended)
 	}
 	r.desired(t, h, v1alpha1.DesiredStateStopped)
@@ -197,7 +197,7 @@ func TestRuleStates(t *testing.T) {
 	r := startRig(t, 3, nil)
 	held, err := r.StartLoad(Load{Target: vipPort(HTTPPort), Clients: 60, Hold: true, Interval: 100 * time.Millisecond, Timeout: 10 * time.Second})
 	must(t, err)
-	lapse(t, time.Second)
+	letPass(t, time.Second)
 	set := func(state v1alpha1.RuleState) {
 		r.config(r.Hosts[1]).Rules = []v1alpha1.HostRule{{Name: "http", State: state}}
 		must(t, r.WriteCluster())

@@ -18,7 +18,7 @@ import (
 func (h *Host) tableBecomes(t *testing.T, status metav1.ConditionStatus) *v1alpha1.LoadBalancingHost {
 	t.Helper()
 	var is *v1alpha1.LoadBalancingHost
-	must(t, poll(soon(t, 2*patience), func() (err error) {
+	must(t, poll(soon(t, 2*waitLimit), func() (err error) {
 		if is, err = h.Query(t.Context()); err != nil {
 			return err
 		}
@@ -41,18 +41,18 @@ func TestConnectionTableFull(t *testing.T) {
 	h.tableBecomes(t, metav1.ConditionFalse)
 	var held []*Running
 	for range loads {
-		run, err := r.StartLoad(Load{Target: vipPort(HTTPPort), Clients: Clients, Hold: true, Interval: time.Second, Timeout: patience, Limit: 5 * time.Minute})
+		run, err := r.StartLoad(Load{Target: vipPort(HTTPPort), Clients: Clients, Hold: true, Interval: time.Second, Timeout: waitLimit, Limit: 5 * time.Minute})
 		must(t, err)
 		held = append(held, run)
 	}
 	is := h.tableBecomes(t, metav1.ConditionTrue)
-	must(t, poll(soon(t, patience), func() (err error) {
+	must(t, poll(soon(t, waitLimit), func() (err error) {
 		if is, err = h.Query(t.Context()); err == nil && *is.Status.Traffic.Untracked < loads*Clients-limit {
 			err = fmt.Errorf("%d connections went untracked, want %d", *is.Status.Traffic.Untracked, loads*Clients-limit)
 		}
 		return err
 	}))
-	must(t, poll(soon(t, patience), func() (err error) {
+	must(t, poll(soon(t, waitLimit), func() (err error) {
 		is, err = h.Query(t.Context())
 		c := meta.FindStatusCondition(is.Status.Conditions, v1alpha1.ConditionConnectionTableFull)
 		if want := "at least 100 new connections"; err == nil && !strings.Contains(c.Message, want) {
@@ -84,7 +84,7 @@ func TestConnectionTableFull(t *testing.T) {
 func (h *Host) firstReport(t *testing.T) *v1alpha1.LoadBalancingHost {
 	t.Helper()
 	var is *v1alpha1.LoadBalancingHost
-	must(t, poll(soon(t, patience), func() (err error) {
+	must(t, poll(soon(t, waitLimit), func() (err error) {
 		if is, err = h.Query(t.Context()); err == nil && is.Status.Traffic.Admitted == nil {
 			err = fmt.Errorf("%s has not reported yet", h.Name)
 		}

@@ -62,7 +62,7 @@ func TestHeartbeatsOnTheWire(t *testing.T) {
 	c, err = r.StartCapture()
 	must(t, err)
 	const listen = 3 * time.Second
-	lapse(t, listen)
+	letPass(t, listen)
 	frames, err = c.Stop()
 	must(t, err)
 	r.neverAsSource(t, frames)
@@ -132,7 +132,7 @@ func (r *Rig) identified(t *testing.T, frames []Frame, hosts ...*Host) {
 		}
 	}
 	first := hosts[0]
-	must(t, poll(soon(t, patience), func() error {
+	must(t, poll(soon(t, waitLimit), func() error {
 		out, err := exec.CommandContext(t.Context(), r.opts.Agent, "display", "--run-dir", first.RunDir()).Output()
 		if err != nil {
 			return err
@@ -175,7 +175,7 @@ func TestClientsAreSpread(t *testing.T) {
 	const clients, connections = 120, 3
 	report, err := r.Do(Load{Target: netip.AddrPortFrom(VIP, HTTPPort), Clients: clients, Connections: connections, Interval: 100 * time.Millisecond, Timeout: 5 * time.Second})
 	must(t, err)
-	lapse(t, 200*time.Millisecond)
+	letPass(t, 200*time.Millisecond)
 	frames, err := c.Stop()
 	must(t, err)
 	none(t, report.Failed(), len(report.Attempts))

@@ -24,7 +24,7 @@ type Kernel struct {
 	Lacks []string
 }
 
-// kernels are those that users of today meet, the lowest that the agent takes first.
+// kernels are those that users of today have, the lowest that the agent takes first.
 func kernels() []Kernel {
 	return []Kernel{
 		{Name: "6.1", Arch: "amd64", Series: "6.1", Lacks: []string{"tcx"}},

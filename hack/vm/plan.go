@@ -150,7 +150,7 @@ func (p *plan) addSteps(ctx context.Context, k Kernel, b *builder, r *root) erro
 		last := &r.job.Steps[len(r.job.Steps)-1]
 		last.Env = append(last.Env, cardsEnv(p.cards))
 		last.Timeout = machineLimit
-		last.Again = false // it judges with patience itself, and a second run would be all of it
+		last.Again = false // it repeats by itself what may fail once, and a second run would be all of it
 		r.job.Modules = append(r.job.Modules, drivers(p.cards)...)
 	}
 	return nil

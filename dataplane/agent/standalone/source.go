@@ -25,8 +25,8 @@ import (
 const (
 	// pollInterval is how often the files are looked at.
 	pollInterval = 250 * time.Millisecond
-	// firstPatience is how long the first delivery waits for files that are being written.
-	firstPatience = 5 * time.Second
+	// firstDeliveryLimit is how long the first delivery waits for files that are being written.
+	firstDeliveryLimit = 5 * time.Second
 )
 
 // Source is a config source that reads LoadBalancingClusters from files. The entries of their spec.hosts name the
@@ -63,7 +63,7 @@ func (s *Source) Run(ctx context.Context, deliver func([]plan.Config)) error {
 	for begun := time.Now(); ; {
 		now := time.Now()
 		l := r.reader.look(now)
-		if r.delivered != nil || !l.settling() || now.Sub(begun) >= firstPatience {
+		if r.delivered != nil || !l.settling() || now.Sub(begun) >= firstDeliveryLimit {
 			if err := r.update(ctx, l, now, deliver); err != nil {
 				return err
 			}

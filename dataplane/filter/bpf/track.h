@@ -9,7 +9,7 @@
 #define SEEN_GRANULARITY_NS 1000000000LL
 #define NS_PER_MS 1000000ULL
 
-/* Longer than hosts that meet need to know each other's connections, at the default
+/* Longer than hosts that merge need to know each other's connections, at the default
  * heartbeat period of 200 ms; a client whose host died waits for it once. */
 #define RST_GRACE_MS 500
 
@@ -223,7 +223,7 @@ static __always_inline void track_server_known(struct conn *conn, __u8 tcp_flags
 }
 
 /* The server knows nothing of a connection that is in mid-stream. It may be right, or the
- * connection another host's: one that this host has just met, or that handed its bucket
+ * connection another host's: one that has just become a member, or that handed its bucket
  * over. A RST cannot be taken back, but a client asks again. */
 static __always_inline bool is_premature(const struct conn *half, __u64 now)
 {

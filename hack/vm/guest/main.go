@@ -72,7 +72,7 @@ func run() error {
 
 // openPort waits for the device: drivers find it after they are loaded.
 func openPort() (*os.File, error) {
-	const patience, interval = 10 * time.Second, 50 * time.Millisecond
+	const limit, interval = 10 * time.Second, 50 * time.Millisecond
 	for waited := time.Duration(0); ; waited += interval {
 		found, err := filepath.Glob(job.Port)
 		if err != nil {
@@ -81,7 +81,7 @@ func openPort() (*os.File, error) {
 		if len(found) > 0 {
 			return os.OpenFile(found[0], os.O_WRONLY, 0)
 		}
-		if waited > patience {
+		if waited > limit {
 			return nil, fmt.Errorf("no device %s", job.Port)
 		}
 		<-time.After(interval)
