@@ -467,7 +467,7 @@ type ConvergenceRecord struct {
 	DurationMilliseconds *int64 `json:"durationMilliseconds,omitempty"`
 }
 
-// RuleBuckets tells the buckets that a host owns of one rule.
+// RuleBuckets lists the buckets that a host owns of one rule.
 type RuleBuckets struct {
 	// rule is the name of the port rule, or "default" for the rule of ports that no rule covers.
 	// +required
@@ -542,7 +542,7 @@ type ClusterHostStatus struct {
 	// +optional
 	StallReason StallReason `json:"stallReason,omitempty"`
 
-	// message tells what is wrong with this host; unset while nothing is.
+	// message says what is wrong with this host; unset while nothing is.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024

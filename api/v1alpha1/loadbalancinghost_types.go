@@ -356,7 +356,7 @@ type LoadBalancingHostStatus struct {
 	// +optional
 	LastConvergence *ConvergenceRecord `json:"lastConvergence,omitempty"`
 
-	// buckets tells the buckets whose clients the host serves, by rule.
+	// buckets lists the buckets whose clients the host serves, by rule.
 	// +optional
 	// +listType=map
 	// +listMapKey=rule

@@ -31,13 +31,13 @@ func runCommand() *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
 		Use:   "run --node NODE [--config-dir DIR | --cluster-file FILE]",
-		Short: "Serves as a host until told to stop",
+		Short: "Serves as a host until asked to stop",
 		Long: `Serves as a host of all clusters that this node belongs to, until SIGTERM or SIGINT.
 
 In a pod the configs come from Kubernetes and the status goes there. When the pod
 ($POD_NAMESPACE, $POD_NAME, $POD_UID, of the DaemonSet $DAEMONSET_NAME) was deleted, the
 filters go on for a moment after the end, for the next agent to take over; when the agent
-is told to end for another reason, as by a shutdown of the node, its hosts leave their
+is asked to end for another reason, as by a shutdown of the node, its hosts leave their
 clusters.
 
 With --config-dir the configs come from the files *.yaml of a directory, and with

@@ -62,6 +62,6 @@ func systemdEnding(ctx context.Context) (host.Ending, string) {
 	if state := strings.TrimSpace(string(out)); state == "stopping" { // its exit code is not 0 then
 		return host.EndingShutdown, "the machine shuts down: systemd is stopping"
 	}
-	return host.EndingRestart, fmt.Sprintf("the agent was told to end, and systemd does not say that it stops (%q, %v)",
+	return host.EndingRestart, fmt.Sprintf("the agent was asked to end, and systemd does not say that it stops (%q, %v)",
 		strings.TrimSpace(string(out)), err)
 }

@@ -104,7 +104,7 @@ func container(s *Settings) *corev1ac.ContainerApplyConfiguration {
 		WithArgs(args...).
 		WithEnv(
 			fromField("NODE_NAME", "spec.nodeName"),
-			// With these the agent finds out, when it is told to end, whether another follows.
+			// With these the agent finds out, when it is asked to end, whether another follows.
 			fromField("POD_NAMESPACE", "metadata.namespace"),
 			fromField("POD_NAME", "metadata.name"),
 			fromField("POD_UID", "metadata.uid"),

@@ -228,7 +228,7 @@ func (r *Reconciler) applyHosts(ctx context.Context, cluster *v1alpha1.LoadBalan
 		if err := r.applyHost(ctx, desired); err != nil {
 			return err
 		}
-		r.tellRules(cluster, plan.current[name], desired)
+		r.noteRules(cluster, plan.current[name], desired)
 		if plan.current[name] == nil {
 			logf.FromContext(ctx).Info("Node became a host", "node", name, "hostID", desired.Spec.HostID)
 		}
@@ -289,7 +289,7 @@ func (r *Reconciler) ensureFinalizer(ctx context.Context, cluster *v1alpha1.Load
 	return nil
 }
 
-// report sets the condition HostsAssigned and tells once when it becomes False or changes its reason or message.
+// report sets the condition HostsAssigned and emits an Event when it becomes False, or its reason or message changes.
 func (r *Reconciler) report(
 	ctx context.Context, cluster *v1alpha1.LoadBalancingCluster, status metav1.ConditionStatus, reason, message string,
 ) error {

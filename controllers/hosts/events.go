@@ -14,7 +14,7 @@ import (
 // notice is an Event to be.
 type notice struct{ reason, note string }
 
-// ruleNotices tells which port rules a host is told to enable, disable or drain (events 23, 24, 39 and 41 to 43 of
+// ruleNotices are about port rules that a host is to enable, disable or drain (events 23, 24, 39 and 41 to 43 of
 // WLBS): one for all rules where they all change to the same state.
 func ruleNotices(cluster *v1alpha1.LoadBalancingCluster, before, after *v1alpha1.LoadBalancingHostSpec) []notice {
 	changed := map[v1alpha1.RuleState][]string{}
@@ -50,8 +50,8 @@ func ruleNotices(cluster *v1alpha1.LoadBalancingCluster, before, after *v1alpha1
 	return out
 }
 
-// tellRules makes Events of what changes in the rules of a host.
-func (r *Reconciler) tellRules(cluster *v1alpha1.LoadBalancingCluster, current, desired *v1alpha1.LoadBalancingHost) {
+// noteRules makes Events of what changes in the rules of a host.
+func (r *Reconciler) noteRules(cluster *v1alpha1.LoadBalancingCluster, current, desired *v1alpha1.LoadBalancingHost) {
 	if current == nil {
 		return
 	}

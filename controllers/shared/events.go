@@ -24,7 +24,7 @@ const (
 
 // Recorder keeps Events from becoming a storm (Microsoft KB Q247719). client-go counts repeated Events in a series
 // instead of writing new ones, but takes only those for repeated that are about one resourceVersion, which every status
-// makes anew. So the first few changes are told one by one, and what comes faster is told as about no resourceVersion.
+// makes anew. So the first few changes get an Event each, and what comes faster is an Event about no resourceVersion.
 type Recorder struct {
 	events.EventRecorder
 	scheme *runtime.Scheme

@@ -155,7 +155,7 @@ func (s *summary) host(r *report) v1alpha1.ClusterHostStatus {
 	return h
 }
 
-// message tells what is wrong with a host, "" if nothing is.
+// message says what is wrong with a host, "" if nothing is.
 func (s *summary) message(r *report) string {
 	var parts []string
 	add := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }

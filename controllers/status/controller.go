@@ -95,8 +95,8 @@ func (r *Reconciler) reports(hosts []v1alpha1.LoadBalancingHost, now time.Time) 
 	return reports, next
 }
 
-// write applies a status that differs from the present one, and tells what changed. It fails with a conflict when the
-// cluster that the status was computed from is no longer the newest, so that no change is told twice.
+// write applies a status that differs from the present one, and emits Events about what changed. It fails with a
+// conflict when the cluster that the status was computed from is no longer the newest: no change has two Events.
 func (r *Reconciler) write(
 	ctx context.Context, cluster *v1alpha1.LoadBalancingCluster, status *v1alpha1.LoadBalancingClusterStatus,
 	hosts []v1alpha1.LoadBalancingHost,

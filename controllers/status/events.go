@@ -20,7 +20,7 @@ type notice struct {
 	node string
 }
 
-// notices tells what changed, once per change: whoever calls it with the status as written gets nothing.
+// notices are the Events about what changed, once per change: whoever calls it with the status as written gets nothing.
 func notices(before, after *v1alpha1.LoadBalancingClusterStatus) []notice {
 	var out []notice
 	previous := map[string]v1alpha1.ClusterHostStatus{}
@@ -71,7 +71,7 @@ func membershipNotices(was, is v1alpha1.ClusterHostStatus) []notice {
 	return nil
 }
 
-// drainNotices tells of a drain (events 44 and 45 of WLBS). That it ended is told by MemberLeft.
+// drainNotices are about a drain (events 44 and 45 of WLBS). Its end is a MemberLeft.
 func drainNotices(was, is v1alpha1.ClusterHostStatus) []notice {
 	serves := func(s v1alpha1.HostState) bool {
 		return s == v1alpha1.HostConverged || s == v1alpha1.HostConverging
@@ -120,8 +120,8 @@ func stallNotices(was, is v1alpha1.ClusterHostStatus) []notice {
 	return nil
 }
 
-// conditionNotices tells when conditions of the whole cluster change. Epochs are not compared while Converged stays
-// False: what matters then is how it ends.
+// conditionNotices are about changes in the conditions of the whole cluster. Epochs are not compared while Converged
+// stays False: what matters then is how it ends.
 func conditionNotices(before, after *v1alpha1.LoadBalancingClusterStatus) []notice {
 	var out []notice
 	is := shared.ConditionOf(after.Conditions, v1alpha1.ConditionConverged)

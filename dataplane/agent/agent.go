@@ -61,7 +61,7 @@ type Config struct {
 	// RestartHold is how long peers are asked to wait for the next agent when this one ends;
 	// the filters go on meanwhile. 0 means that all hosts leave and everything is removed.
 	RestartHold time.Duration
-	// Ending finds out what follows when the agent is told to end, and why; see host.Config. Nil means a restart if there
+	// Ending finds out what follows when the agent is asked to end, and why; see host.Config. Nil means a restart if there
 	// is a RestartHold, else a removal.
 	Ending func(context.Context) (host.Ending, string)
 	// Log takes what an operator should know.
@@ -79,7 +79,7 @@ func Run(ctx context.Context, config Config) error {
 		return err
 	}
 	if lock == nil {
-		return nil // told to end while it waited
+		return nil // asked to end while it waited
 	}
 	defer lock.release()
 	return newAgent(config).run(ctx)
@@ -148,9 +148,9 @@ func askOnce(config Config) func(context.Context) (host.Ending, string) {
 			case config.Ending != nil:
 				ending, why = config.Ending(ctx)
 			case config.RestartHold > 0:
-				ending, why = host.EndingRestart, "the agent was told to end"
+				ending, why = host.EndingRestart, "the agent was asked to end"
 			default:
-				ending, why = host.EndingRemoval, "the agent was told to end"
+				ending, why = host.EndingRemoval, "the agent was asked to end"
 			}
 		})
 		return ending, why

@@ -72,7 +72,7 @@ func openInterface(ctx context.Context, found hostnet.Interface, bpffs string, w
 		port.close()
 		return nil, err
 	}
-	// Hosts go on for a moment after the agent was told to end.
+	// Hosts go on for a moment after the agent was asked to end.
 	ctx, port.stop = context.WithCancel(context.WithoutCancel(ctx))
 	port.running.Go(func() { port.receive(ctx) })
 	port.running.Go(func() { port.watch(ctx) })

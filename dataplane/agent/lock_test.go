@@ -49,7 +49,7 @@ func TestLockIsOneAgents(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*lockRetry)
 	defer cancel()
 	if l, err := acquire(ctx, dir, "pod-3", slog.New(slog.DiscardHandler)); l != nil || err != nil {
-		t.Errorf("told to end while it waited: %v, %v", l, err)
+		t.Errorf("asked to end while it waited: %v, %v", l, err)
 	}
 	second.release()
 }

@@ -67,7 +67,7 @@ type Config struct {
 
 	// Hold is how long peers are asked to wait for the next agent when this one ends.
 	Hold time.Duration
-	// Ending finds out what follows when the host is told to end, and why. It is asked once, has judgeTimeout to answer,
+	// Ending finds out what follows when the host is asked to end, and why. It is asked once, has judgeTimeout to answer,
 	// and may take all of it.
 	Ending func(context.Context) (Ending, string)
 

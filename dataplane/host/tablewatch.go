@@ -7,7 +7,7 @@ import "fmt"
 // tableRoom is the share of the connection table that must be free before it counts as having room again: 1/tableRoom.
 const tableRoom = 10
 
-// tableWatch tells whether the table of tracked connections is full. It is from the first connection that found no
+// tableWatch reports whether the table of tracked connections is full. It is from the first connection that found no
 // room, and no longer when a tenth of it is free and no connection went untracked since the last look.
 type tableWatch struct {
 	size uint32

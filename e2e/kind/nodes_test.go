@@ -43,7 +43,7 @@ func (e *environment) awaitReady(t *testing.T) {
 	})
 }
 
-// nodeReady tells whether a node is ready, and not tainted for a failure that is over.
+// nodeReady reports whether a node is ready, and not tainted for a failure that is over.
 func nodeReady(n *corev1.Node) bool {
 	ready := slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
 		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue

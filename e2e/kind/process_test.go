@@ -47,7 +47,7 @@ func theProcess(t *testing.T, pod *corev1.Pod, name string) process {
 	return found[0]
 }
 
-// inPod tells whether control groups are a pod's; systemd writes its UID with underscores.
+// inPod reports whether control groups are a pod's; systemd writes its UID with underscores.
 func inPod(groups string, pod *corev1.Pod) bool {
 	uid := string(pod.UID)
 	return strings.Contains(groups, uid) || strings.Contains(groups, strings.ReplaceAll(uid, "-", "_"))

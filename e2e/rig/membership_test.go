@@ -320,7 +320,7 @@ func TestRemovedHostIsLeftClean(t *testing.T) {
 	r.converged(t, r.Hosts[0], r.Hosts[1])
 }
 
-// So is one whose agent is told to end.
+// So is one whose agent is asked to end.
 func TestStoppedAgentLeavesNothing(t *testing.T) {
 	r := startRig(t, 2, nil)
 	must(t, r.Hosts[1].Stop())

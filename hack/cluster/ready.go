@@ -62,7 +62,7 @@ func unready(ctx context.Context, client kubernetes.Interface) error {
 	return nil
 }
 
-// ready tells whether a node reported Ready lately: the last report of a node that
+// ready reports whether a node reported Ready lately: the last report of a node that
 // was stopped still says so for 40 seconds, but its lease does not run.
 func ready(n corev1.Node) bool {
 	for _, c := range n.Status.Conditions {

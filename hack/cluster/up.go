@@ -128,7 +128,7 @@ func create(l *lab.Lab, provider *cluster.Provider) error {
 	)
 }
 
-// report saves what others need to find the cluster, and tells people.
+// report saves what others need to find the cluster, and informs people.
 func report(ctx context.Context, l *lab.Lab) error {
 	if err := l.Save(); err != nil {
 		return err

@@ -53,7 +53,7 @@ func (l *Lab) isolate() error {
 	return nil
 }
 
-// engineWorks tells whether an engine of the machine's own can run kind's nodes.
+// engineWorks reports whether an engine of the machine's own can run kind's nodes.
 func engineWorks(ctx context.Context, engine string) bool {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
@@ -67,7 +67,7 @@ func engineWorks(ctx context.Context, engine string) bool {
 	return canRaiseLimits() && !mixedCgroups()
 }
 
-// canRaiseLimits tells whether we hold CAP_SYS_RESOURCE, without which Podman's
+// canRaiseLimits reports whether we hold CAP_SYS_RESOURCE, without which Podman's
 // default limits make every container fail (setrlimit RLIMIT_NOFILE).
 func canRaiseLimits() bool {
 	f, err := os.Open("/proc/self/status")
@@ -84,13 +84,13 @@ func canRaiseLimits() bool {
 	return false
 }
 
-// mixedCgroups tells whether cgroup v1 controllers and a v2 hierarchy are both
+// mixedCgroups reports whether cgroup v1 controllers and a v2 hierarchy are both
 // mounted: crun, Podman's default runtime, refuses that.
 func mixedCgroups() bool {
 	return CgroupV1() && fileSystem("/sys/fs/cgroup/unified") == unix.CGROUP2_SUPER_MAGIC
 }
 
-// CgroupV1 tells whether the machine's controllers are those of cgroup v1, which
+// CgroupV1 reports whether the machine's controllers are those of cgroup v1, which
 // the kubelet accepts only when told to.
 func CgroupV1() bool { return fileSystem("/sys/fs/cgroup") != unix.CGROUP2_SUPER_MAGIC }
 

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// HasImage tells whether the engine has an image of that name.
+// HasImage reports whether the engine has an image of that name.
 func (l *Lab) HasImage(ctx context.Context, name string) bool {
 	_, err := l.engine(ctx, "image", "inspect", name)
 	return err == nil

@@ -101,7 +101,7 @@ func (l *Lab) Save() error {
 	return os.WriteFile(l.file(), append(text, '\n'), 0o644)
 }
 
-// Begun tells whether there can be any cluster: an isolated lab has files.
+// Begun reports whether there can be any cluster: an isolated lab has files.
 func (l *Lab) Begun() bool {
 	if !l.Isolated {
 		return true

@@ -59,7 +59,7 @@ func isNameServer(pid int) bool {
 	return err == nil && strings.HasPrefix(string(name), "aardvark-dns")
 }
 
-// servesOthers tells whether the name server has names of networks that are not ours.
+// servesOthers reports whether the name server has names of networks that are not ours.
 func servesOthers() (bool, error) {
 	entries, err := os.ReadDir(nameServerDir)
 	if err != nil {

@@ -64,7 +64,7 @@ func (l *Lab) replaceProcess(program string, args []string) error {
 	return nil
 }
 
-// inside tells whether this process is where the nodes' network is.
+// inside reports whether this process is where the nodes' network is.
 func (l *Lab) inside() (bool, error) {
 	if !l.Isolated {
 		return true, nil

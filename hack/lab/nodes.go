@@ -95,7 +95,7 @@ func (l *Lab) Start(ctx context.Context, nodes ...string) error {
 	return err
 }
 
-// Ghost tells whether the engine takes a node for running that does not: that is
+// Ghost reports whether the engine takes a node for running that does not: that is
 // what it believes after all processes were killed from outside, and it can then
 // neither stop nor start the node.
 func (l *Lab) Ghost(ctx context.Context, node string) (bool, error) {

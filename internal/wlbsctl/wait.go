@@ -21,7 +21,7 @@ func acted(host *v1alpha1.LoadBalancingHost) bool {
 	return host.Status.ObservedGeneration != nil && *host.Status.ObservedGeneration == host.Generation
 }
 
-// reachedState tells whether a host is where a command about it leads. A drained host has stopped.
+// reachedState reports whether a host is where a command about it leads. A drained host has stopped.
 func reachedState(s selected) bool {
 	if !acted(s.host) {
 		return false
@@ -36,7 +36,7 @@ func reachedState(s selected) bool {
 	}
 }
 
-// reachedRules tells whether a member acts on its rules' states. The new bucket maps come into force with the config
+// reachedRules reports whether a member acts on its rules' states. The new bucket maps come into force with the config
 // that all members hold, in a convergence.
 func reachedRules(s selected) bool {
 	status := &s.host.Status

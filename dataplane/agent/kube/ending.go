@@ -29,7 +29,7 @@ const (
 	askRetry   = 100 * time.Millisecond
 )
 
-// Ending says what follows when the agent is told to end. A container is told to end for many reasons, and what tells
+// Ending says what follows when the agent is asked to end. A container is asked to end for many reasons, and what tells
 // them apart is who wants it: a pod that is replaced, by an upgrade, by kubectl or by an eviction, was deleted in the
 // API before, and its DaemonSet is there to make the next one. When the node shuts down, in whatever way, nobody
 // deleted the pod: systemd ends its processes, or the kubelet does on its own (graceful node shutdown). It is that, and
@@ -38,7 +38,7 @@ func (p *Pod) Ending(ctx context.Context) (ending host.Ending, why string) {
 	pod, err := p.object(ctx, "/api/v1/namespaces", p.Namespace, "pods", p.Name)
 	switch {
 	case err != nil:
-		return host.EndingShutdown, fmt.Sprintf("the agent was told to end, and cannot find out why: %v", err)
+		return host.EndingShutdown, fmt.Sprintf("the agent was asked to end, and cannot find out why: %v", err)
 	case pod != nil && string(pod.UID) == p.UID && pod.DeletionTimestamp.IsZero():
 		return host.EndingShutdown, "the node shuts down, or ends the agent's container on its own"
 	}

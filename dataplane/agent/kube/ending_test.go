@@ -137,7 +137,7 @@ func TestEndingWithoutAnswer(t *testing.T) {
 	}
 }
 
-// The last words of an agent reach the API server although it is told to end in the same moment.
+// The last words of an agent reach the API server although it is asked to end in the same moment.
 func TestSinkWritesLastWords(t *testing.T) {
 	c := newClient(t)
 	_, host := create(t, c, "last", "10.77.2.100")

@@ -67,7 +67,7 @@ func TestSourceFollowsAFile(t *testing.T) {
 	}
 	writeFile(t, path, "not: [a cluster")
 	if c := receive(t, delivered, "broken"); *c[0].Host.Spec.Rules[0].LoadWeight != 30 || c[0].Cluster.Generation != 1 || c[0].Refused == "" {
-		t.Errorf("what was in force stays, and the host is told why: %+v", c)
+		t.Errorf("what was in force stays, and the host says why: %+v", c)
 	}
 	writeFile(t, path, weight("60"))
 	if c := receive(t, delivered, "mended"); *c[0].Host.Spec.Rules[0].LoadWeight != 60 || c[0].Refused != "" {
