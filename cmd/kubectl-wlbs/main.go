@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// kubectl-wlbs is the kubectl plugin "kubectl wlbs". Called as kubectl_complete-wlbs, it completes its own arguments
-// for kubectl's shell completion.
+// Command kubectl-wlbs is the kubectl plugin "kubectl wlbs". Called as kubectl_complete-wlbs, it completes its own
+// arguments for kubectl's shell completion.
 package main
 
 import (

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// wlbs-agent makes one node a host of a LoadBalancingCluster.
+// Command wlbs-agent serves on one node for all LoadBalancingClusters that the node is host of, and answers questions
+// about them.
 package main
 
 import (

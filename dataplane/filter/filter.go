@@ -7,6 +7,15 @@
 // An Interface has the programs of a network interface, which serve all clusters on it; a
 // Filter is one cluster's part. The programs are in bpf/, and docs/filter.md describes them.
 // Programs run, maps and links are pinned, without the process that opened them.
+//
+//   - interface.go, install.go, members.go, composed.go: an Interface, its clusters, and the
+//     table of their virtual IPs
+//   - attach.go, clsact.go: the hooks
+//   - filter.go, table.go, compile.go, apply.go: a Filter, and how it switches from one Table to
+//     the next
+//   - lease.go: until when packets are accepted
+//   - connections.go, clients.go, counters.go: what is tracked, kept by extended affinity, counted
+//   - maps.go, pins.go, state.go: maps, what survives the agent, memory shared with the programs
 package filter
 
 import (

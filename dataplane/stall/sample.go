@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package stall tells a host whose traffic is stalled from one that is idle or slow.
+// Package stall distinguishes a host whose traffic is stalled from one that is idle or slow.
 //
 // Traffic is stalled when packets enter one stage of their path for a whole window and none reaches the next stage.
 // The Detector is pure: it is given samples of counters and has no clock. Package qdisc samples the transmit queues.
+//
+//   - sample.go: what is counted
+//   - stages.go, queues.go: the stages, each with a reason and its evidence
+//   - detector.go: from findings to a verdict, and back
+//   - code.go: numbers of the reasons on the wire
 package stall
 
 import "time"
