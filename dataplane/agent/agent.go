@@ -3,18 +3,18 @@
 // Package agent is the process on a node: it holds the node's lock, runs a host for each cluster that the node is host
 // of, and owns the network interfaces that hosts share.
 //
-//		source ──► supervisor ──► runner, one for each cluster ──► host.Host ──► sink, socket
-//		                              │                              │
-//		                              └──► networkInterface, shared ◄┘
-//
-//	  - agent.go: Source, Sink and Config, and what runs as long as the agent
-//	  - supervisor.go, runner.go: which hosts run; readiness.go: whether they do
-//	  - interfaces.go, interface.go: the interfaces in use, each with its filter and the receiver of heartbeats
-//	  - attachment.go: a host's part of an interface, and what it sends heartbeats by
-//	  - store.go, lock.go, cleanup.go: what is on the node's disk, who owns it, and how it is removed
-//	  - kernel.go, priority.go: what the agent needs of Linux
+//	source ──► supervisor ──► runner, one for each cluster ──► host.Host ──► sink, socket
+//	                              │                              │
+//	                              └──► networkInterface, shared ◄┘
 //
 // A cluster that fails never disturbs another one: each has a goroutine, files, a filter and claims of its own.
+//
+//   - agent.go: Source, Sink and Config, and what runs as long as the agent
+//   - supervisor.go, runner.go: which hosts run; readiness.go: whether they do
+//   - interfaces.go, interface.go: the interfaces in use, each with its filter and the receiver of heartbeats
+//   - attachment.go: a host's part of an interface, and what it sends heartbeats by
+//   - store.go, lock.go, cleanup.go: what is on the node's disk, who owns it, and how it is removed
+//   - kernel.go, priority.go: what the agent needs of Linux
 package agent
 
 import (

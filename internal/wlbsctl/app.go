@@ -4,8 +4,8 @@
 // wlbs.dev objects, and write nothing but a node's entry in the spec.hosts of a LoadBalancingCluster: RBAC and audit
 // apply as to any other edit, and there is no remote-control port.
 //
-//   - commands.go: the commands that change something; transition.go has what each makes of a host, control.go, patch.go,
-//     write.go and wait.go carry it out
+//   - commands.go: the commands that change something; transition.go has what each makes of a host, control.go,
+//     patch.go, write.go and wait.go carry it out
 //   - read.go, params.go, queryport.go, top_command.go: those that show something
 //   - target.go, ports.go, complete.go: what is named on the command line
 //   - output.go, exit.go: how answers are printed, and exit codes
