@@ -25,13 +25,7 @@ func (r *Reconciler) reconcileDelete(
 	ctx context.Context, cluster *v1alpha1.LoadBalancingCluster, hosts []v1alpha1.LoadBalancingHost,
 	nodes map[string]*corev1.Node,
 ) (ctrl.Result, error) {
-	var remove []*v1alpha1.LoadBalancingHost
-	for i := range hosts {
-		if hosts[i].DeletionTimestamp.IsZero() {
-			remove = append(remove, &hosts[i])
-		}
-	}
-	if err := r.deleteHosts(ctx, remove); err != nil {
+	if err := r.deleteHosts(ctx, notDeleted(hosts)); err != nil {
 		return ctrl.Result{}, err
 	}
 	if len(hosts) > 0 {
@@ -153,18 +147,23 @@ func (r *Reconciler) release(ctx context.Context, h *v1alpha1.LoadBalancingHost)
 	return true, nil
 }
 
+// notDeleted are the hosts that nobody deleted yet.
+func notDeleted(hosts []v1alpha1.LoadBalancingHost) []*v1alpha1.LoadBalancingHost {
+	var out []*v1alpha1.LoadBalancingHost
+	for i := range hosts {
+		if hosts[i].DeletionTimestamp.IsZero() {
+			out = append(out, &hosts[i])
+		}
+	}
+	return out
+}
+
 // reconcileOrphans removes hosts whose cluster was removed by force. Their agents still run, and take away what they
 // set up.
 func (r *Reconciler) reconcileOrphans(
 	ctx context.Context, hosts []v1alpha1.LoadBalancingHost, nodes map[string]*corev1.Node,
 ) (ctrl.Result, error) {
-	var remove []*v1alpha1.LoadBalancingHost
-	for i := range hosts {
-		if hosts[i].DeletionTimestamp.IsZero() {
-			remove = append(remove, &hosts[i])
-		}
-	}
-	if err := r.deleteHosts(ctx, remove); err != nil {
+	if err := r.deleteHosts(ctx, notDeleted(hosts)); err != nil {
 		return ctrl.Result{}, err
 	}
 	wait, err := r.releaseLost(ctx, nil, hosts, nodes)
