@@ -10,9 +10,9 @@ import (
 	"unicode/utf16"
 )
 
-// Identity is one extended heartbeat: it says to people, and to peers that have something to report, which node is behind
-// a host ID. NLB sends its own every 10 s (IdentityHeartbeatPeriod). A host with several addresses sends one for each,
-// for Wireshark's dissector takes all that follows an address for padding.
+// Identity is one extended heartbeat: it says to people, and to peers that have something to report, which node is
+// behind a host ID. NLB sends its own every 10 s (IdentityHeartbeatPeriod). A host with several addresses sends one for
+// each, for Wireshark's dissector takes all that follows an address for padding.
 type Identity struct {
 	// ClusterIP, HostIP and HostID are those of Message.
 	ClusterIP, HostIP [4]byte

@@ -149,8 +149,8 @@ func (h *Host) leave(ctx context.Context) error {
 	return err
 }
 
-// handOver lets connections finish for a moment before it announces that it leaves: peers ask only members which connections they
-// still have, and would reset those of a host that is gone.
+// handOver lets connections finish for a moment before it announces that it leaves: peers ask only members which
+// connections they still have, and would reset those of a host that is gone.
 func (h *Host) handOver(ctx context.Context) error {
 	if h.out.Decision.LeaseUntil != 0 {
 		if err := h.finish(ctx); err != nil {

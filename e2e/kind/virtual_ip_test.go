@@ -40,7 +40,7 @@ func TestOneVirtualIPForTwoClusters(t *testing.T) {
 	two.vip = one.vip
 	two.awaitCondition(t, convergeLimit, v1alpha1.ConditionConfigConsistent, metav1.ConditionFalse, v1alpha1.ReasonVirtualIPConflict)
 	two.awaitCondition(t, reportLimit, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonConfigInconsistent)
-	mustSay(t, "describe lbc second", "held by LoadBalancingCluster first")
+	mustSay(t, "describe lbc second", "assigned to LoadBalancingCluster first")
 	// All nodes are hosts of the second; the third is none of the first, and must not have the address.
 	steadily(t, 3*time.Second, "virtual IP of the first", func(ctx context.Context) error {
 		return two.mustNotBeOn(ctx, bystander)
