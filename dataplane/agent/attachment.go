@@ -23,7 +23,7 @@ import (
 // claims of the node's network stack. It is the host's Node and Link. All but the socket outlive the agent, so that a
 // restart loses nothing.
 type attachment struct {
-	port    *networkInterface
+	iface   *networkInterface
 	claims  *hostnet.Claims
 	cluster string
 	plan    *plan.Plan
@@ -38,14 +38,14 @@ type attachment struct {
 
 // listen lets the host have the heartbeats of its peers from now on.
 func (a *attachment) listen(receive func(payload []byte) error) {
-	a.port.mu.Lock()
-	defer a.port.mu.Unlock()
+	a.iface.mu.Lock()
+	defer a.iface.mu.Unlock()
 	a.receive = receive
 }
 
 // needs is what the host needs of the node to serve these virtual IPs.
 func (a *attachment) needs(vips []netip.Addr) hostnet.Needs {
-	return hostnet.Needs{Interface: a.port.Interface, VIPs: vips, MACs: []net.HardwareAddr{a.plan.ClusterMAC},
+	return hostnet.Needs{Interface: a.iface.Interface, VIPs: vips, MACs: []net.HardwareAddr{a.plan.ClusterMAC},
 		Groups: groupsOf(a.plan)}
 }
 
@@ -54,7 +54,7 @@ func (a *attachment) Send(payload []byte) error { return reasonOfMTU(a.conn.Send
 
 // Place implements host.Node.
 func (a *attachment) Place() host.Place {
-	return host.Place{Interface: a.port.Name, MAC: a.port.MAC, Hook: v1alpha1.Hook(a.port.filter.Hook().String())}
+	return host.Place{Interface: a.iface.Name, MAC: a.iface.MAC, Hook: v1alpha1.Hook(a.iface.filter.Hook().String())}
 }
 
 // Addresses implements host.Node.
@@ -65,7 +65,7 @@ func (a *attachment) Addresses() []netip.Addr {
 	}
 	var out []netip.Addr
 	for _, family := range []netip.Addr{a.plan.Primary, other} {
-		if found, err := hostnet.FindInterface(a.port.Name, family); err == nil && found.Addr.IsValid() {
+		if found, err := hostnet.FindInterface(a.iface.Name, family); err == nil && found.Addr.IsValid() {
 			out = append(out, found.Addr.Addr())
 		}
 	}
@@ -87,7 +87,7 @@ func (a *attachment) SetVIPs(ctx context.Context, vips []netip.Addr) error {
 func (a *attachment) Announce(vips []netip.Addr) error {
 	var errs []error
 	for _, vip := range vips {
-		errs = append(errs, hostnet.Announce(a.port.Interface, vip, a.plan.ClusterMAC))
+		errs = append(errs, hostnet.Announce(a.iface.Interface, vip, a.plan.ClusterMAC))
 	}
 	return errors.Join(errs...)
 }
@@ -114,7 +114,7 @@ func (a *attachment) letGo() (err error) {
 		if a.conn != nil {
 			err = a.conn.Close()
 		}
-		a.port.remove(a)
+		a.iface.remove(a)
 	})
 	return err
 }

@@ -49,34 +49,34 @@ type networkInterface struct {
 func openInterface(ctx context.Context, found hostnet.Interface, bpffs string, wish v1alpha1.Hook,
 	log *slog.Logger,
 ) (*networkInterface, error) {
-	port := &networkInterface{
+	iface := &networkInterface{
 		Interface: found, log: log.With("interface", found.Name), wish: wish, hosts: map[*attachment]struct{}{},
 		stop: func() {},
 	}
 	config := filter.InterfaceConfig{
-		Ifindex: found.Index, Root: bpffs, Hook: filterHook(wish), HostMAC: found.MAC, Log: port.log,
+		Ifindex: found.Index, Root: bpffs, Hook: filterHook(wish), HostMAC: found.MAC, Log: iface.log,
 	}
 	var err error
-	if port.filter, err = filter.OpenInterface(config); err != nil && config.Hook != filter.Auto {
-		port.wishErr, config.Hook = err, filter.Auto
-		port.filter, err = filter.OpenInterface(config)
+	if iface.filter, err = filter.OpenInterface(config); err != nil && config.Hook != filter.Auto {
+		iface.wishErr, config.Hook = err, filter.Auto
+		iface.filter, err = filter.OpenInterface(config)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("filter on %s: %w", found.Name, err)
 	}
-	if port.receiver, err = link.Listen(ctx, found.Index); err != nil {
-		port.close()
+	if iface.receiver, err = link.Listen(ctx, found.Index); err != nil {
+		iface.close()
 		return nil, err
 	}
-	if port.queues, err = qdisc.Open(found.Index); err != nil {
-		port.close()
+	if iface.queues, err = qdisc.Open(found.Index); err != nil {
+		iface.close()
 		return nil, err
 	}
 	// Hosts go on for a moment after the agent was asked to end.
-	ctx, port.stop = context.WithCancel(context.WithoutCancel(ctx))
-	port.running.Go(func() { port.receive(ctx) })
-	port.running.Go(func() { port.watch(ctx) })
-	return port, nil
+	ctx, iface.stop = context.WithCancel(context.WithoutCancel(ctx))
+	iface.running.Go(func() { iface.receive(ctx) })
+	iface.running.Go(func() { iface.watch(ctx) })
+	return iface, nil
 }
 
 // follow moves the filter to the hook that is wished for.

@@ -41,8 +41,8 @@ func (n *interfaces) follow(configs []plan.Config) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.configs = configs
-	for index, port := range n.byIndex {
-		port.follow(n.wishFor(index))
+	for index, iface := range n.byIndex {
+		iface.follow(n.wishFor(index))
 	}
 }
 
@@ -63,12 +63,12 @@ func (n *interfaces) attach(ctx context.Context, cluster string, p *plan.Plan) (
 	if err != nil {
 		return nil, err
 	}
-	port, err := n.use(ctx, found, p.Hook)
+	iface, err := n.use(ctx, found, p.Hook)
 	if err != nil {
 		return nil, err
 	}
 	a := &attachment{
-		port: port, claims: n.claims, cluster: cluster, plan: p, samples: make(chan host.InterfaceSample, 1),
+		iface: iface, claims: n.claims, cluster: cluster, plan: p, samples: make(chan host.InterfaceSample, 1),
 		wire: heartbeat.Cluster{Key: p.ClusterKey()},
 	}
 	if p.Primary.Is4() {
@@ -77,7 +77,7 @@ func (n *interfaces) attach(ctx context.Context, cluster string, p *plan.Plan) (
 	if err := n.fill(ctx, a); err != nil {
 		return nil, errors.Join(err, a.Close())
 	}
-	port.add(a)
+	iface.add(a)
 	return a, nil
 }
 
@@ -103,18 +103,18 @@ func reasonOfMTU(err error) error {
 // fill sets up what the host needs, the filter first: frames for the cluster MAC shall find it in place.
 func (n *interfaces) fill(ctx context.Context, a *attachment) error {
 	var err error
-	a.filter, err = a.port.filter.Open(filter.Config{
+	a.filter, err = a.iface.filter.Open(filter.Config{
 		Cluster:        a.cluster,
 		MaxConnections: a.plan.Connections,
 		ClusterMAC:     a.plan.ClusterMAC,
 	})
 	if err != nil {
-		return fmt.Errorf("filter on %s: %w", a.port.Name, err)
+		return fmt.Errorf("filter on %s: %w", a.iface.Name, err)
 	}
 	if err := n.claims.Add(ctx, a.cluster, a.needs(nil)); err != nil {
 		return err
 	}
-	a.conn, err = link.Open(ctx, a.port.Index, a.plan.HeartbeatMAC)
+	a.conn, err = link.Open(ctx, a.iface.Index, a.plan.HeartbeatMAC)
 	return err
 }
 
@@ -123,22 +123,22 @@ func (n *interfaces) fill(ctx context.Context, a *attachment) error {
 func (n *interfaces) use(ctx context.Context, found hostnet.Interface, wish v1alpha1.Hook) (*networkInterface, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	port := n.byIndex[found.Index]
-	if port == nil || port.isLost() {
+	iface := n.byIndex[found.Index]
+	if iface == nil || iface.isLost() {
 		var err error
-		if port, err = openInterface(ctx, found, n.bpffs, n.wishFor(found.Index), n.log); err != nil {
+		if iface, err = openInterface(ctx, found, n.bpffs, n.wishFor(found.Index), n.log); err != nil {
 			return nil, err
 		}
-		port.released = func() { n.release(port) }
-		n.byIndex[found.Index] = port
+		iface.released = func() { n.release(iface) }
+		n.byIndex[found.Index] = iface
 	}
-	port.users++
-	if port.wishErr != nil && wish == port.wish {
-		err := port.wishErr
-		n.releaseLocked(port)
+	iface.users++
+	if iface.wishErr != nil && wish == iface.wish {
+		err := iface.wishErr
+		n.releaseLocked(iface)
 		return nil, err
 	}
-	return port, nil
+	return iface, nil
 }
 
 // wishFor returns the hook of the first cluster by precedence that names one on an interface.
@@ -159,19 +159,19 @@ func (n *interfaces) wishFor(ifindex int) v1alpha1.Hook {
 }
 
 // release counts one host less.
-func (n *interfaces) release(port *networkInterface) {
+func (n *interfaces) release(iface *networkInterface) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.releaseLocked(port)
+	n.releaseLocked(iface)
 }
 
-func (n *interfaces) releaseLocked(port *networkInterface) {
-	if port.users--; port.users > 0 {
+func (n *interfaces) releaseLocked(iface *networkInterface) {
+	if iface.users--; iface.users > 0 {
 		return
 	}
-	port.close()
-	if n.byIndex[port.Index] == port {
-		delete(n.byIndex, port.Index)
+	iface.close()
+	if n.byIndex[iface.Index] == iface {
+		delete(n.byIndex, iface.Index)
 	}
 }
 
@@ -179,13 +179,13 @@ func (n *interfaces) releaseLocked(port *networkInterface) {
 func (n *interfaces) removeFilter(cluster string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, port := range n.byIndex {
-		clusters, err := port.filter.Clusters()
+	for _, iface := range n.byIndex {
+		clusters, err := iface.filter.Clusters()
 		if err != nil {
 			return err
 		}
 		if slices.Contains(clusters, cluster) {
-			return port.filter.RemoveCluster(cluster)
+			return iface.filter.RemoveCluster(cluster)
 		}
 	}
 	return filter.CleanupCluster(n.bpffs, cluster)

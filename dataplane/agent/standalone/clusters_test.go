@@ -284,7 +284,7 @@ func TestVirtualIPStaysWithWhoHadItFirst(t *testing.T) {
 	f.write("a.yaml", yamlOf("mail", vips("10.77.0.101", "10.77.0.100")))
 	f.wait(5)
 	f.check("the newcomer does without", "web/2 [10.77.0.100]", "mail/2 [10.77.0.101]")
-	f.says("who has it", "cluster=mail", "virtual IP 10.77.0.100 belongs to cluster web", "file=/etc/kube-wlbs/a.yaml")
+	f.says("who has it", "cluster=mail", "virtual IP 10.77.0.100 is assigned to cluster web", "file=/etc/kube-wlbs/a.yaml")
 	if c := f.got[1].Cluster.Status.Conditions; len(c) != 1 || c[0].Reason != v1alpha1.ReasonVirtualIPConflict {
 		t.Errorf("conditions: %+v", c)
 	}

@@ -239,7 +239,7 @@ func (r *run) conditions(k *cluster, conflicts []conflict, now time.Time) []meta
 	}
 	parts := make([]string, 0, len(conflicts))
 	for _, c := range conflicts {
-		parts = append(parts, fmt.Sprintf("virtual IP %s belongs to cluster %s, which had it first", c.vip, c.assignedTo))
+		parts = append(parts, fmt.Sprintf("virtual IP %s is assigned to cluster %s, which had it first", c.vip, c.assignedTo))
 	}
 	before, was := r.conflicts[name]
 	condition := metav1.Condition{
