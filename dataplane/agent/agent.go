@@ -81,7 +81,7 @@ func Run(ctx context.Context, config Config) error {
 	if err := raisePriority(); err != nil {
 		config.Log.Warn("Heartbeats may be late on a busy node; the agent needs CAP_SYS_NICE", "error", err)
 	}
-	lock, err := acquire(ctx, config.StateDir, config.Owner, config.Log)
+	lock, err := acquire(ctx, config.StateDir, config.BPFFSDir, config.Owner, config.Log)
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ import (
 // Cleanup removes what agents left on this node, of one cluster, or of all if cluster is "": filter, addresses, MAC
 // filters, groups, files. It does so without an agent, and is an error while one runs.
 func Cleanup(ctx context.Context, config Config, cluster string) error {
-	lock, err := tryLock(config.StateDir, config.Owner)
+	lock, err := tryLock(config.StateDir, config.BPFFSDir, config.Owner)
 	if err != nil {
 		return err
 	}

@@ -41,12 +41,15 @@ func (h Holder) String() string {
 
 // lock is held by one agent on a node at a time: sockets, pins and addresses belong to it. The kernel releases it with
 // the process, however that ends.
-type lock struct{ file *os.File }
+type lock struct {
+	file *os.File
+	pins *os.File // nil where nothing can be pinned
+}
 
 // acquire waits for the lock until ctx ends, and returns nil then.
-func acquire(ctx context.Context, stateDir, owner string, log *slog.Logger) (*lock, error) {
+func acquire(ctx context.Context, stateDir, bpffsDir, owner string, log *slog.Logger) (*lock, error) {
 	for said := false; ; {
-		l, err := tryLock(stateDir, owner)
+		l, err := tryLock(stateDir, bpffsDir, owner)
 		if !errors.Is(err, ErrLocked) {
 			return l, err
 		}
@@ -62,8 +65,9 @@ func acquire(ctx context.Context, stateDir, owner string, log *slog.Logger) (*lo
 	}
 }
 
-// tryLock takes the lock, or returns an error that names its holder.
-func tryLock(stateDir, owner string) (*lock, error) {
+// tryLock takes the lock, or returns an error that names its holder. Agents with different state directories are kept
+// apart by their pins: whoever has those has the filters.
+func tryLock(stateDir, bpffsDir, owner string) (*lock, error) {
 	file, err := openLock(stateDir)
 	if err != nil {
 		return nil, fmt.Errorf("lock of the node: %w", err)
@@ -78,11 +82,56 @@ func tryLock(stateDir, owner string) (*lock, error) {
 		_ = file.Close()
 		return nil, fmt.Errorf("lock %s: %w", file.Name(), err)
 	}
+	pins, err := lockPins(bpffsDir)
+	if errors.Is(err, ErrLocked) { // where else it fails, nothing can be pinned
+		_ = file.Close()
+		return nil, err
+	}
 	// Who holds it is for people; a disk that is full or read-only keeps no agent from serving.
 	if file.Truncate(0) == nil {
 		_, _ = fmt.Fprintf(file, "%d %s\n", os.Getpid(), owner)
 	}
-	return &lock{file}, nil
+	return &lock{file: file, pins: pins}, nil
+}
+
+// lockPins locks a directory beside the pins, which keeps the one above it from going with the last pin: a lock on a
+// directory that is made anew would be none.
+func lockPins(bpffsDir string) (*os.File, error) {
+	path := pinLockPath(bpffsDir)
+	for {
+		if err := os.MkdirAll(path, 0o700); err != nil {
+			return nil, fmt.Errorf("lock of the pins: %w", err)
+		}
+		dir, err := os.Open(path)
+		if errors.Is(err, fs.ErrNotExist) { // the last holder has just removed it
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("lock of the pins: %w", err)
+		}
+		err = unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case errors.Is(err, unix.EWOULDBLOCK):
+			_ = dir.Close()
+			return nil, fmt.Errorf("%w: one with another state directory and its pins in %s", ErrLocked, bpffsDir)
+		case err != nil:
+			_ = dir.Close()
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		case leadsTo(path, dir):
+			return dir, nil
+		}
+		_ = dir.Close()
+	}
+}
+
+// leadsTo reports whether a path is still that of an open file.
+func leadsTo(path string, file *os.File) bool {
+	there, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	open, err := file.Stat()
+	return err == nil && os.SameFile(there, open)
 }
 
 // openLock opens the lock's file, on a disk that takes none the directory, which can be locked as well.
@@ -102,8 +151,18 @@ func openLock(stateDir string) (*os.File, error) {
 
 func lockPath(stateDir string) string { return filepath.Join(stateDir, "lock") }
 
-// release lets the next agent on.
-func (l *lock) release() { _ = l.file.Close() }
+// A bpffs takes no dots in names, and the lock is no pin.
+func pinLockPath(bpffsDir string) string { return filepath.Join(bpffsDir, "lock") }
+
+// release lets the next agent on. Of the directory of the pins it leaves nothing but pins.
+func (l *lock) release() {
+	if l.pins != nil {
+		_ = os.Remove(l.pins.Name())
+		_ = os.Remove(filepath.Dir(l.pins.Name())) // fails while something is pinned
+		_ = l.pins.Close()
+	}
+	_ = l.file.Close()
+}
 
 // LockHolder returns the agent that took the node's lock last, whether it still runs or not.
 func LockHolder(stateDir string) (Holder, error) {
