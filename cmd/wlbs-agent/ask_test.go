@@ -92,6 +92,8 @@ func TestRunRefuses(t *testing.T) {
 		"run --node a":     "say where the configs are by --config-dir or --cluster-file",
 		"run --node a web": "unknown command",
 		"cleanup --all":    "unknown flag",
+		"cleanup --cluster= --bpffs-dir " + t.TempDir():       "--cluster is empty",
+		"cleanup --cluster ../web --bpffs-dir " + t.TempDir(): `"../web" is no name of a cluster`,
 	} {
 		if out, err := execute(t, args+" --state-dir "+t.TempDir()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("wlbs-agent %s: %v, %q, want %q", args, err, out, want)

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -64,6 +65,9 @@ func cleanupCommand() *cobra.Command {
 addresses, MAC filters, multicast groups, files. While an agent runs, that is an error.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cluster == "" && cmd.Flags().Changed("cluster") { // of a variable that is not set, say
+				return errors.New("--cluster is empty: name a cluster, or leave the flag out to remove all")
+			}
 			log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 			return agent.Cleanup(cmd.Context(), agent.Config{StateDir: at.state, BPFFSDir: at.bpffs, Log: log}, cluster)
 		},

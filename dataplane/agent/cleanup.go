@@ -11,6 +11,8 @@ import (
 	"net/netip"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/util/validation"
+
 	"github.com/kube-wlbs/kube-wlbs/dataplane/filter"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/host"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/hostnet"
@@ -20,6 +22,10 @@ import (
 // Cleanup removes what agents left on this node, of one cluster, or of all if cluster is "": filter, addresses, MAC
 // filters, groups, files. It does so without an agent, and is an error while one runs.
 func Cleanup(ctx context.Context, config Config, cluster string) error {
+	// Directories have the clusters' names: another one might lead out of the agent's.
+	if problems := validation.IsDNS1123Subdomain(cluster); cluster != "" && len(problems) > 0 {
+		return fmt.Errorf("%q is no name of a cluster: %s", cluster, problems[0])
+	}
 	lock, err := tryLock(config.StateDir, config.BPFFSDir, config.Owner)
 	if err != nil {
 		return err
