@@ -169,16 +169,25 @@ func (n *networkInterface) dispatch(cluster heartbeat.Cluster, payload []byte) {
 	}
 }
 
+// checkEvery is how many samples there are for each look whether the filter is in place.
+const checkEvery = 4
+
 // watch samples the interface for all hosts.
 func (n *networkInterface) watch(ctx context.Context) {
 	ticker := time.NewTicker(host.SampleInterval)
 	defer ticker.Stop()
-	for {
+	for i := 1; ; i++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 			n.publish(n.sample())
+		}
+		if i%checkEvery != 0 || n.isLost() {
+			continue
+		}
+		if err := n.filter.Check(); err != nil {
+			n.lose(err)
 		}
 	}
 }

@@ -52,6 +52,8 @@ type place interface {
 	install(path string, ifindex int, p *ebpf.Program) error
 	// remove detaches and unpins what is there. Nothing there is no error.
 	remove(path string) error
+	// stands reports whether a program of ours is attached to the interface, and pinned.
+	stands(path string, ifindex int) (bool, error)
 	// pinName is the file under the pin path that exists while something is attached.
 	pinName() string
 }
@@ -187,6 +189,21 @@ func (h *linkPlace) adopt(file string, ifindex int) (link.Link, error) {
 		return nil, fmt.Errorf("%s: %w", h.pin, err)
 	}
 	return nil, detachPinned(file)
+}
+
+func (h *linkPlace) stands(path string, ifindex int) (bool, error) {
+	l, err := link.LoadPinnedLink(filepath.Join(path, h.pin), nil)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", h.pin, err)
+	}
+	info, err := l.Info()
+	if err := errors.Join(err, l.Close()); err != nil {
+		return false, fmt.Errorf("%s: %w", h.pin, err)
+	}
+	return h.ifindex(info) == uint32(ifindex), nil
 }
 
 func (h *linkPlace) remove(path string) error { return detachPinned(filepath.Join(path, h.pin)) }

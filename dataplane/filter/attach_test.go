@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -794,6 +795,33 @@ func TestClsact(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.requireNothingLeft(ids...)
+}
+
+// Programs that somebody else took away are missed, and the next one to open the interface attaches them.
+func TestCheck(t *testing.T) {
+	for _, hook := range []Hook{XDP, TCX, Clsact} {
+		t.Run(hook.String(), func(t *testing.T) {
+			if hook == TCX && !nstest.HasTCX() {
+				t.Skip("needs TCX")
+			}
+			n := newNode(t)
+			n.listen()
+			for _, pin := range []string{"xdp_link", "ingress_link", "egress_link", "ingress_program", "egress_program"} {
+				f := n.serve(func(c *InterfaceConfig) { c.Hook = hook })
+				if err := f.port.Check(); err != nil {
+					t.Fatal(err)
+				}
+				if os.Remove(filepath.Join(n.pins(), pin)) == nil {
+					if err := f.port.Check(); err == nil || !strings.Contains(err.Error(), pin) {
+						t.Errorf("without %s: %v", pin, err)
+					}
+				}
+				if err := f.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
 }
 
 // From one way to attach to the other the filter never stops.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
@@ -74,6 +75,11 @@ func (c *clsactPlace) adopt(path string, ifindex int) (uint32, error) {
 		}
 	}
 	return handle, nil
+}
+
+func (c *clsactPlace) stands(path string, ifindex int) (bool, error) {
+	found, err := c.find(path)
+	return slices.ContainsFunc(found, func(f *netlink.BpfFilter) bool { return f.LinkIndex == ifindex }), err
 }
 
 func (c *clsactPlace) remove(path string) error {

@@ -144,5 +144,33 @@ func (i *Interface) installAt(t *trafficControl) error {
 	if err := t.ingress.install(i.path, i.config.Ifindex, i.objects.WlbsIngress); err != nil {
 		return err
 	}
-	return t.egress.install(i.path, i.config.Ifindex, i.objects.WlbsEgress)
+	if err := t.egress.install(i.path, i.config.Ifindex, i.objects.WlbsEgress); err != nil {
+		return err
+	}
+	i.control = t
+	return nil
+}
+
+// Check says which of the programs is not attached any more: pins, links and qdiscs are within reach of others. No
+// frame for a virtual IP gets through then. OpenInterface attaches them again.
+func (i *Interface) Check() error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.control == nil { // none attached, or those of another layout
+		return nil
+	}
+	places := []place{i.control.ingress, i.control.egress}
+	if i.hook == XDP {
+		places = append(places, xdpPlace())
+	}
+	for _, p := range places {
+		stands, err := p.stands(i.path, i.config.Ifindex)
+		if err == nil && !stands {
+			err = fmt.Errorf("%s is not attached any more: somebody removed it, or its pin below %s", p.pinName(), i.path)
+		}
+		if err != nil {
+			return fmt.Errorf("filter: interface %d: %w", i.config.Ifindex, err)
+		}
+	}
+	return nil
 }

@@ -61,6 +61,7 @@ type Interface struct {
 
 	mu      sync.Mutex // guards what follows; taken after a Filter's locks
 	hook    Hook
+	control *trafficControl    // what this process attached programs by
 	pending bool               // attached programs still use maps of another layout
 	members map[string]*member // by name of the cluster
 	flipped time.Duration      // when the table of virtual IPs changed last

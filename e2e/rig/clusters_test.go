@@ -307,6 +307,20 @@ func TestClustersShareAHook(t *testing.T) {
 	served(t, "the first cluster", run, 2)
 }
 
+// Pins that somebody removed take the programs along. The hosts there notice, and are set up anew.
+func TestPinsRemoved(t *testing.T) {
+	r := startClusters(t, 2, 2, nil)
+	h := r.Hosts[0]
+	must(t, os.RemoveAll(h.Pins()))
+	must(t, poll(soon(t, 30*time.Second), func() error { return h.logHas("not attached any more") }))
+	r.allConverged(t, 2)
+	for i := range 2 {
+		run := r.probeVIP(t, ClusterVIP(i))
+		letPass(t, 2*time.Second)
+		served(t, clusterName(i), run, 2)
+	}
+}
+
 // A disk that takes nothing keeps no agent from serving.
 func TestReadOnlyStateDirectory(t *testing.T) {
 	r := newRig(t, 2, nil)
