@@ -70,7 +70,7 @@ func TestAskCommands(t *testing.T) {
 
 	socket.SetReady(func() error { return errors.New("not up yet: db") })
 	fails("ready --state-dir "+dir+at, "not up yet: db")
-	if err := os.WriteFile(filepath.Join(dir, "lock"), []byte("4711 another-pod\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, ".lock"), []byte("4711 another-pod\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("POD_UID", "this-pod")

@@ -149,7 +149,8 @@ func openLock(stateDir string) (*os.File, error) {
 	return nil, errors.Join(mkdirErr, err)
 }
 
-func lockPath(stateDir string) string { return filepath.Join(stateDir, "lock") }
+// lockPath begins with a dot, as no name of a cluster does.
+func lockPath(stateDir string) string { return filepath.Join(stateDir, ".lock") }
 
 // A bpffs takes no dots in names, and the lock is no pin.
 func pinLockPath(bpffsDir string) string { return filepath.Join(bpffsDir, "lock") }

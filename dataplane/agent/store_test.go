@@ -117,7 +117,7 @@ func TestSavedClustersLeaveOthersAlone(t *testing.T) {
 	if err := os.MkdirAll(filepath.Dir(foreign), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for path, content := range map[string]string{foreign: "x", filepath.Join(dir, "lock"): "1"} {
+	for path, content := range map[string]string{foreign: "x", lockPath(dir): "1"} {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}

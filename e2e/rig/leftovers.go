@@ -40,7 +40,7 @@ func (h *Host) Leftovers() ([]string, error) {
 			return nil, err
 		}
 		for _, f := range found {
-			if f != "lock" { // it is the agent's as long as that runs
+			if f != "lock" && f != ".lock" { // the agent's as long as it runs
 				left = append(left, what+" "+f)
 			}
 		}

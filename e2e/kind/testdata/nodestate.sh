@@ -19,5 +19,5 @@ ss -Hlntu | awk '{print $1, $5}' | sort -u | say listener
 awk 'NR > 1 {print "protocol", $4}' /proc/net/packet | sort -u | say "packet socket"
 # The locks and the socket are the agent's, which serves other clusters before and after.
 find /sys/fs/bpf/kube-wlbs /var/lib/kube-wlbs /run/kube-wlbs -mindepth 1 2>/dev/null |
-  grep -vx -e /var/lib/kube-wlbs/lock -e /sys/fs/bpf/kube-wlbs/lock -e /run/kube-wlbs/agent.sock | say file
+  grep -vx -e /var/lib/kube-wlbs/.lock -e /sys/fs/bpf/kube-wlbs/lock -e /run/kube-wlbs/agent.sock | say file
 true
