@@ -9,11 +9,16 @@ import (
 )
 
 // fenceAfterPause fences this host if it was silent for so long that peers may have taken over. One
-// that does not serve and wakes late first reads the heartbeats that came meanwhile, before it may
-// start alone.
+// that wakes late, but not too late, first reads the heartbeats that came meanwhile, before it may
+// start alone or take over from a peer.
 func (m *Machine) fenceAfterPause() {
-	if late := m.period / 2; !m.stopped() && !m.serving() && m.now-late > m.wake {
-		m.listenUntil = max(m.listenUntil, m.now+late)
+	if late := m.period / 2; !m.stopped() && m.now-late > m.wake {
+		if !m.serving() {
+			m.listenUntil = max(m.listenUntil, m.now+late)
+		}
+		for id := range each(m.live) {
+			m.peers[id].heardAt = max(m.peers[id].heardAt, m.now+late-m.timeout())
+		}
 	}
 	if m.stopped() || !m.hasSent || m.now < m.leaseEnd() {
 		return
