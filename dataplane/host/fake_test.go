@@ -73,7 +73,12 @@ type node struct {
 }
 
 // segment connects the nodes.
-type segment struct{ nodes []*node }
+type segment struct {
+	nodes []*node
+
+	mu    sync.Mutex
+	trace []string
+}
 
 func newSegment(t *testing.T, hosts int) *segment {
 	t.Helper()
@@ -97,8 +102,23 @@ func (n *node) do(o op) error {
 	return n.inject(o)
 }
 
+// note writes down what a node did, for the first violation to show.
+func (n *node) note(format string, args ...any) {
+	line := fmt.Sprintf("%v host %d ", n.now()-time.Hour, n.id) + fmt.Sprintf(format, args...)
+	n.segment.mu.Lock()
+	defer n.segment.mu.Unlock()
+	n.segment.trace = append(n.segment.trace, line)
+}
+
 func (n *node) violated(format string, args ...any) {
 	n.t.Helper()
+	n.segment.mu.Lock()
+	if trace := n.segment.trace; trace != nil {
+		const shown = 100
+		n.t.Logf("before:\n%s", strings.Join(trace[max(0, len(trace)-shown):], "\n"))
+		n.segment.trace = nil
+	}
+	n.segment.mu.Unlock()
 	tail := n.ops[max(0, len(n.ops)-12):]
 	n.t.Errorf("%v host %d: %s (last operations: %v)", n.now()-time.Hour, n.id, fmt.Sprintf(format, args...), tail)
 }
@@ -141,6 +161,7 @@ func (n *node) Apply(t filter.Table) error {
 		n.violated("table: %v", err)
 	}
 	n.applyFailed, n.table = false, &t
+	n.note("applies epoch %d, own %v", t.Epoch, t.Slots[0].Own)
 	n.check()
 	return nil
 }
@@ -168,6 +189,7 @@ func (n *node) RenewLease(until time.Duration) error {
 		n.violated("lease until %v, but the last heartbeat left at %v", until-time.Hour, n.leftAt-time.Hour)
 	}
 	n.lease = until
+	n.note("lease until %v", until-time.Hour)
 	n.check()
 	return nil
 }
@@ -194,6 +216,7 @@ func (n *node) Send(payload []byte) error {
 
 // told checks that a heartbeat claims nothing that the filter does not do.
 func (n *node) told(m *heartbeat.Message) {
+	n.note("tells committed %v, round %v, flags %b, ready %v, heard %b", m.Committed, m.Round, m.Flags, m.Ready[0], m.Heard)
 	n.leftAt, n.leftHold = n.now(), time.Duration(m.HoldMillis)*time.Millisecond
 	if n.applyFailed {
 		n.violated("a heartbeat claims what could not be applied")

@@ -203,8 +203,12 @@ func (h *Host) start(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	return h.step(ctx, convergence.Carrier{Up: s.Running}, convergence.Offer{Policy: h.offered.Policy()},
+	err = h.step(ctx, convergence.Carrier{Up: s.Running}, convergence.Offer{Policy: h.offered.Policy()},
 		h.drain.adminState(h.offered))
+	if err == nil {
+		h.identify()
+	}
+	return err
 }
 
 // wake is when there is something to do though nothing happens.
