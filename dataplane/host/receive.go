@@ -5,7 +5,6 @@ package host
 import (
 	"bytes"
 	"context"
-	"time"
 
 	"github.com/kube-wlbs/kube-wlbs/dataplane/convergence"
 	"github.com/kube-wlbs/kube-wlbs/dataplane/heartbeat"
@@ -35,15 +34,10 @@ func (h *Host) Receive(payload []byte) error {
 	return nil
 }
 
-// catchUp is how long a host that was starved of CPU waits for what arrived meanwhile, and is not read yet.
-const catchUp = 5 * time.Millisecond
-
-// arrived takes all heartbeats that wait to be read. They go before everything else: a host that was starved for nearly a
-// timeout would take its peers for lost whose heartbeats it has, and they would exclude it as one that hears nobody.
+// arrived takes all heartbeats that wait to be read. They go before everything else: a host that was starved for
+// nearly a timeout would take its peers for lost whose heartbeats it has. Those that the kernel still holds have half a
+// period more, see package convergence.
 func (h *Host) arrived() (events []convergence.Event) {
-	if late := h.Now() - h.out.Wake; h.out.View != nil && late > h.offered.Period/2 {
-		time.Sleep(catchUp)
-	}
 	for {
 		select {
 		case message := <-h.received:
