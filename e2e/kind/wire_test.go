@@ -3,8 +3,11 @@
 package kind
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"sync"
@@ -12,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kube-wlbs/kube-wlbs/internal/eventually"
 )
 
 // replies listens on the bridge for what hosts answer on a virtual IP, by which a client's kernel would hide that two
@@ -106,16 +111,30 @@ func tcpSegment(packet []byte) (netip.Addr, []byte) {
 	return netip.Addr{}, nil
 }
 
-// mustBeServedByOne checks that each connection was answered by one host alone, the one that the client took for it.
+// mustBeServedByOne checks that each connection was answered by one host alone, the one that the client took for it. On a
+// busy machine the answers are read some time after the client had them.
 func (r *replies) mustBeServedByOne(t *testing.T, attempts []attempt, macs map[string]net.HardwareAddr) {
 	t.Helper()
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	eventually.Must(t, time.Minute, "read the answers to all connections", func(context.Context) error {
+		for _, a := range attempts {
+			if len(r.sendersTo(a.local.Port())) == 0 {
+				return fmt.Errorf("none to %s", a.local)
+			}
+		}
+		return nil
+	})
 	for _, a := range attempts {
-		senders := r.from[a.local.Port()]
+		senders := r.sendersTo(a.local.Port())
 		if len(senders) != 1 || !senders[[6]byte(macs[a.node])] {
 			t.Errorf("the connection from %s was answered by %s, whose address is %s; frames came from %v",
 				a.local, a.node, macs[a.node], senders)
 		}
 	}
+}
+
+// sendersTo are those of whom an answer to a port of the client's was read.
+func (r *replies) sendersTo(port uint16) map[[6]byte]bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.from[port])
 }
