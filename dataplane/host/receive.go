@@ -34,20 +34,6 @@ func (h *Host) Receive(payload []byte) error {
 	return nil
 }
 
-// arrived takes all heartbeats that wait to be read. They go before everything else: a host that was starved for
-// nearly a timeout would take its peers for lost whose heartbeats it has. Those that the kernel still holds have half a
-// period more, see package convergence.
-func (h *Host) arrived() (events []convergence.Event) {
-	for {
-		select {
-		case message := <-h.received:
-			events = append(events, convergence.Received{Message: message})
-		default:
-			return events
-		}
-	}
-}
-
 // offer drops what the host has no time for.
 func offer[T any](queue chan<- T, received T) {
 	select {

@@ -20,7 +20,7 @@ const maxTurns = 4
 
 // step lets the state machine take events, and does what comes of it.
 func (h *Host) step(ctx context.Context, events ...convergence.Event) error {
-	events = append(append(h.arrived(), h.pending...), events...)
+	events = append(h.pending, events...)
 	h.pending = nil
 	for turn := 0; len(events) > 0; turn++ {
 		if turn == maxTurns {
